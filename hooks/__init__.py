@@ -1,0 +1,1 @@
+"""What the model computed: load, stages, capture, tokens and pooling, store, extract. Sees no label."""

@@ -1,0 +1,109 @@
+"""What the model says: greedy text, and how likely it finds each of some given answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from hooks.load import Mllm
+
+
+def generate(
+    mllm: Mllm,
+    images: Sequence[np.ndarray],
+    prompts: Sequence[str],
+    *,
+    max_new_tokens: int = 16,
+    batch_size: int = 16,
+    progress: bool = True,
+) -> list[str]:
+    """Greedy answers.
+
+    Args:
+        mllm: the model.
+        images: uint8 (H, W, 3), one per prompt.
+        prompts: questions.
+        max_new_tokens: when to stop.
+        batch_size: prompts per forward pass.
+        progress: show a progress bar.
+
+    Returns:
+        One text per prompt, special tokens and surrounding space removed.
+    """
+    tokenizer = mllm.processor.tokenizer
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    texts: list[str] = []
+    for start in tqdm(range(0, len(prompts), batch_size), desc="generate", disable=not progress):
+        span = slice(start, start + batch_size)
+        batch = mllm.inputs(images[span], prompts[span], pad_left=True)
+        with torch.inference_mode():
+            ids = mllm.model.generate(
+                **batch.tensors, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad
+            )
+        new = ids[:, batch.tensors["input_ids"].shape[1] :]
+        texts += [text.strip() for text in tokenizer.batch_decode(new, skip_special_tokens=True)]
+    return texts
+
+
+def option_loglik(
+    mllm: Mllm,
+    images: Sequence[np.ndarray],
+    prompt: str,
+    options: Sequence[str],
+    *,
+    length_normalised: bool = True,
+    batch_size: int = 16,
+    progress: bool = True,
+) -> np.ndarray:
+    """Log-likelihood of each option as the answer to one question about each image.
+
+    Options of a single token each are read from one forward pass per image; longer ones need one pass per option.
+
+    Args:
+        mllm: the model.
+        images: uint8 (H, W, 3).
+        prompt: the question.
+        options: wordings.
+        length_normalised: mean over the answer's tokens (nats per token) rather than their sum (nats).
+        batch_size: sequences per forward pass.
+        progress: show a progress bar.
+
+    Returns:
+        float64 (images, options).
+    """
+    ids = [mllm.processor.tokenizer(f" {option}", add_special_tokens=False)["input_ids"] for option in options]
+    single = all(len(row) == 1 for row in ids)
+    result = np.empty((len(images), len(options)))
+    for start in tqdm(range(0, len(images), batch_size), desc="ask", disable=not progress):
+        part = images[start : start + batch_size]
+        if single:
+            result[start : start + len(part)] = _single(mllm, part, prompt, [row[0] for row in ids])
+        else:
+            for column, option in enumerate(options):
+                values = _option(mllm, part, prompt, option, length_normalised)
+                result[start : start + len(part), column] = values
+    return result
+
+
+def _single(mllm: Mllm, images: Sequence[np.ndarray], prompt: str, tokens: Sequence[int]) -> np.ndarray:
+    batch = mllm.inputs(images, [prompt] * len(images))
+    with torch.inference_mode():
+        logits: Any = mllm.model(**batch.tensors, use_cache=False).logits
+    at = logits[torch.arange(len(images)), batch.layout.last_prompt.to(logits.device)].float()
+    return torch.log_softmax(at, -1)[:, list(tokens)].double().cpu().numpy()
+
+
+def _option(mllm: Mllm, images: Sequence[np.ndarray], prompt: str, option: str, normalised: bool) -> np.ndarray:
+    batch = mllm.inputs(images, [prompt] * len(images), [option] * len(images), eos=False)
+    assert batch.labels is not None
+    with torch.inference_mode():
+        logits: Any = mllm.model(**batch.tensors, use_cache=False).logits
+    labels = batch.labels[:, 1:].to(logits.device)
+    spoken = labels >= 0
+    logp = torch.log_softmax(logits[:, :-1].float(), -1).gather(2, labels.clamp(min=0)[..., None])[..., 0]
+    total = (logp * spoken).sum(1)
+    return (total / spoken.sum(1) if normalised else total).double().cpu().numpy()

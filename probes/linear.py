@@ -1,0 +1,111 @@
+"""A linear probe: standardise, multinomial logistic regression, penalty by nested grouped cross-validation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from probes.solver import solve
+from probes.splits import Fold, grouped_folds
+from stimuli.errors import InputError
+
+PENALTIES = (1.0, 10.0, 100.0, 1000.0)
+INNER = 3
+"""Inner folds that choose the penalty, within each outer training set."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Out-of-fold predictions: no row was predicted by a probe that saw its reference."""
+
+    probabilities: np.ndarray
+    """(n, k)."""
+    classes: tuple[str, ...]
+    penalties: tuple[float, ...]
+    """The penalty chosen in each fold."""
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """(n,) class names."""
+        return np.asarray(self.classes)[self.probabilities.argmax(1)]
+
+
+def fit_predict(
+    values: np.ndarray,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    folds: Sequence[Fold],
+    *,
+    penalties: Sequence[float] = PENALTIES,
+    seed: int = 0,
+) -> Prediction:
+    """Out-of-fold class probabilities of a linear probe.
+
+    Args:
+        values: (n, d).
+        labels: (n,) class names.
+        groups: (n,) references.
+        folds: outer folds by reference.
+        penalties: candidates; one is used as it is, several are chosen between by inner folds (also by reference).
+        seed: of the inner folds.
+
+    Returns:
+        The predictions.
+
+    Raises:
+        InputError: values that are not finite.
+    """
+    if not np.isfinite(values).all():
+        rows = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        raise InputError(
+            f"{len(rows)} of {len(values)} activation rows hold NaN or infinity (first row {rows[0]}). "
+            "Extract in float32, or look at these stimuli."
+        )
+    classes, targets = np.unique(labels, return_inverse=True)
+    k, n = len(classes), len(values)
+    chosen = np.array([penalties[0]] * len(folds))
+    if len(penalties) > 1:
+        chosen = _choose(values, targets, groups, folds, penalties, seed, k)
+    weights = np.zeros((len(folds), n))
+    for row, (train, _) in enumerate(folds):
+        weights[row, train] = 1
+    logits = solve(values, targets, weights, chosen, k).logits(values)
+    probabilities = np.zeros((n, k))
+    for row, (_, test) in enumerate(folds):
+        probabilities[test] = _softmax(logits[row, test])
+    return Prediction(probabilities, tuple(str(c) for c in classes), tuple(float(c) for c in chosen))
+
+
+def _choose(
+    values: np.ndarray,
+    targets: np.ndarray,
+    groups: np.ndarray,
+    folds: Sequence[Fold],
+    penalties: Sequence[float],
+    seed: int,
+    k: int,
+) -> np.ndarray:
+    """The penalty of least inner log-loss for each outer fold."""
+    weights, tests, lams, owner = [], [], [], []
+    for index, (train, _) in enumerate(folds):
+        for inside, held in grouped_folds(targets[train], groups[train], INNER, seed):
+            row = np.zeros(len(values))
+            row[train[inside]] = 1
+            for penalty in penalties:
+                weights.append(row)
+                tests.append(train[held])
+                lams.append(penalty)
+                owner.append(index)
+    logits = solve(values, targets, np.stack(weights), np.array(lams), k).logits(values)
+    losses = np.zeros((len(folds), len(penalties)))
+    for row, (held, lam, index) in enumerate(zip(tests, lams, owner, strict=True)):
+        p = _softmax(logits[row, held])[np.arange(len(held)), targets[held]]
+        losses[index, penalties.index(lam)] += -np.log(np.clip(p, 1e-12, 1)).sum()
+    return np.asarray(penalties)[losses.argmin(1)]
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(shifted / shifted.sum(axis=1, keepdims=True))

@@ -1,0 +1,1 @@
+"""What the model is shown: images, distortions, taxonomies and questions. Imports no other room."""

@@ -1,0 +1,55 @@
+"""Tidy tables as lists of rows, and files written whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+Row = dict[str, Any]
+Table = list[Row]
+
+
+def write_text(text: str, path: str | Path) -> Path:
+    """Write ``text`` to ``path`` by way of a temporary neighbour, so that a reader never sees half a file."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with open(temporary, "w", encoding="utf-8", newline="") as handle:
+        handle.write(text)
+        handle.flush()
+        os.fsync(handle.fileno())
+    os.replace(temporary, path)
+    return path
+
+
+def write_json(value: Any, path: str | Path) -> Path:
+    """Write ``value`` as indented JSON, atomically; NaN is refused by the JSON standard and becomes null."""
+    return write_text(json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n", path)
+
+
+def write_csv(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
+    """Write rows as CSV, atomically; the columns are the union of the rows' keys in order of first appearance."""
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
+    return write_text(buffer.getvalue(), path)
+
+
+def _plain(value: Any) -> Any:
+    """Turn NumPy scalars and arrays, tuples, paths and mappings into what JSON knows; non-finite numbers into None."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if value == value and abs(value) != float("inf") else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value

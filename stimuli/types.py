@@ -1,0 +1,144 @@
+"""A stimulus and a set of stimuli: everything that is known about an image besides what a model makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+
+from stimuli.errors import InputError
+
+Pixels = np.ndarray | Path | Callable[[], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Stimulus:
+    """One image shown to a model, and where it came from."""
+
+    id: str
+    """Unique within a set."""
+    reference: str
+    """The source image. Splits, bootstraps and permutations are by reference."""
+    type: str | None
+    """The distortion's name (see ``stimuli.distortions.TYPES``), or None for a clean image."""
+    level: int | None
+    """1 to 5 as published, or None for a clean image. Not a severity: two types are signed."""
+    signed_param: float | None = None
+    """The published parameter at this level (a standard deviation, a quality, a signed shift, …)."""
+    psnr: float | None = None
+    """Measured severity against the reference in dB; 100 for an identical image. None where no reference is at hand."""
+    ssim: float | None = None
+    """Measured severity against the reference, -1 to 1."""
+    is_identity: bool = False
+    """True where this level leaves the image as it was."""
+    source: str = "file"
+    """``scene`` (procedural), ``photo`` (bundled photograph) or ``file`` (the user's)."""
+    attributes: Mapping[str, str] = field(default_factory=dict)
+    """Known content, such as ``{"colour": "red", "shape": "circle"}``; empty where unknown."""
+    mos: float | None = None
+    """Mean opinion score in the dataset's own unit, where known."""
+    pixels: Pixels = field(default=Path(), repr=False, compare=False)
+
+    @property
+    def image(self) -> np.ndarray:
+        """The image as uint8 of shape (H, W, 3), exactly as stored: never resized, never re-encoded.
+
+        Raises:
+            InputError: the file is missing or not a readable image; the message names it.
+        """
+        if isinstance(self.pixels, np.ndarray):
+            return self.pixels
+        return read_image(self.pixels) if isinstance(self.pixels, Path) else self.pixels()
+
+    def metadata(self) -> dict[str, Any]:
+        """All but the pixels, as JSON-able values."""
+        names = ("id", "reference", "type", "level", "signed_param", "psnr", "ssim", "is_identity", "source", "mos")
+        return {**{name: getattr(self, name) for name in names}, "attributes": dict(self.attributes)}
+
+
+def read_image(path: Path) -> np.ndarray:
+    """Read an image file as uint8 RGB of shape (H, W, 3).
+
+    Raises:
+        InputError: the file is missing, truncated, or not an image.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(path) as handle:
+            return np.asarray(handle.convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(
+            f"The image {path} cannot be read ({error}). Expected a complete PNG, JPEG, BMP, WebP or TIFF file: "
+            "replace or remove it; without --strict it is skipped and listed in the report."
+        ) from error
+
+
+class StimulusSet(Sequence[Stimulus]):
+    """A sized, ordered set of stimuli with unique ids.
+
+    Args:
+        stimuli: the stimuli, in order.
+        name: what the set is called in reports.
+        info: how it was made, as JSON-able values.
+
+    Raises:
+        InputError: there are none, or two share an id.
+    """
+
+    def __init__(self, stimuli: Sequence[Stimulus], name: str, info: Mapping[str, Any] | None = None) -> None:
+        self._stimuli = tuple(stimuli)
+        self.name = name
+        self.info = dict(info or {})
+        if not self._stimuli:
+            raise InputError(
+                f"The stimulus set '{name}' is empty: zero images were found, at least one is needed. "
+                "Check the folder, the file endings and the filters."
+            )
+        seen: set[str] = set()
+        for stimulus in self._stimuli:
+            if stimulus.id in seen:
+                raise InputError(
+                    f"The stimulus id '{stimulus.id}' occurs twice in '{name}'; ids must be unique. "
+                    "Rename one, or give the files an id column of their own."
+                )
+            seen.add(stimulus.id)
+
+    @property
+    def references(self) -> tuple[str, ...]:
+        """The distinct references, in order of first appearance."""
+        return tuple(dict.fromkeys(stimulus.reference for stimulus in self._stimuli))
+
+    def select(self, keep: Callable[[Stimulus], bool], name: str | None = None) -> StimulusSet:
+        """The stimuli for which ``keep`` is true, as a new set."""
+        return StimulusSet([s for s in self._stimuli if keep(s)], name or self.name, self.info)
+
+    def split(self, references: Collection[str]) -> tuple[StimulusSet, StimulusSet]:
+        """The stimuli of the given references, and all the others."""
+        wanted = set(references)
+        return self.select(lambda s: s.reference in wanted), self.select(lambda s: s.reference not in wanted)
+
+    def __len__(self) -> int:
+        """The number of stimuli."""
+        return len(self._stimuli)
+
+    def __iter__(self) -> Iterator[Stimulus]:
+        """Iterate in order."""
+        return iter(self._stimuli)
+
+    @overload
+    def __getitem__(self, index: int) -> Stimulus: ...
+    @overload
+    def __getitem__(self, index: slice) -> StimulusSet: ...
+    def __getitem__(self, index: int | slice) -> Stimulus | StimulusSet:
+        """One stimulus, or a set of them."""
+        if isinstance(index, slice):
+            return StimulusSet(self._stimuli[index], self.name, self.info)
+        return self._stimuli[index]
+
+    def __repr__(self) -> str:
+        """Name and size."""
+        return f"StimulusSet({self.name!r}, {len(self)} stimuli of {len(self.references)} references)"

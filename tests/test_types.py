@@ -1,0 +1,52 @@
+"""Stimuli and sets of them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from stimuli.errors import InputError
+from stimuli.types import Stimulus, StimulusSet
+
+
+def some(n: int = 6) -> StimulusSet:
+    return StimulusSet([Stimulus(f"s{i}", f"r{i // 2}", None, None) for i in range(n)], "some")
+
+
+def test_files_are_read_exactly_and_lazily(tmp_path: Path) -> None:
+    picture = np.random.default_rng(0).integers(0, 255, (9, 7, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(tmp_path / "a.png")
+    assert np.array_equal(Stimulus("a", "a", None, None, pixels=tmp_path / "a.png").image, picture)
+
+
+def test_unreadable_and_truncated_images_name_the_file(tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"not an image")
+    with pytest.raises(InputError, match="broken.png cannot be read.*replace or remove it"):
+        _ = Stimulus("a", "a", None, None, pixels=tmp_path / "broken.png").image
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(tmp_path / "t.png")
+    (tmp_path / "t.png").write_bytes((tmp_path / "t.png").read_bytes()[:500])
+    with pytest.raises(InputError, match="t.png cannot be read"):
+        _ = Stimulus("a", "a", None, None, pixels=tmp_path / "t.png").image
+
+
+def test_metadata_is_json_and_holds_no_pixels() -> None:
+    stimulus = Stimulus("a", "r", "jpeg", 3, 24.0, pixels=np.zeros((2, 2, 3), np.uint8))
+    assert json.loads(json.dumps(stimulus.metadata()))["signed_param"] == 24.0
+    assert "pixels" not in stimulus.metadata()
+
+
+def test_sets_slice_select_and_split_by_reference() -> None:
+    stimuli = some()
+    assert len(stimuli[1:3]) == 2 and stimuli.references == ("r0", "r1", "r2")
+    assert [s.id for s in stimuli.select(lambda s: s.id == "s3")] == ["s3"]
+    inside, outside = stimuli.split(["r1"])
+    assert inside.references == ("r1",) and outside.references == ("r0", "r2")
+
+
+def test_empty_sets_and_double_ids_are_refused() -> None:
+    with pytest.raises(InputError, match="zero images were found"):
+        StimulusSet([], "none")
+    with pytest.raises(InputError, match="'a' occurs twice"):
+        StimulusSet([Stimulus("a", "a", None, None)] * 2, "double")

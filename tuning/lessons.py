@@ -1,0 +1,105 @@
+"""What a component is taught: distortion answers, and replays of what the untouched model says of the content."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hooks.answer import generate
+from hooks.load import Mllm
+from stimuli.errors import InputError
+from stimuli.questions import question
+from stimuli.taxonomy import taxonomy as load_taxonomy
+from stimuli.types import Stimulus
+
+REPLAYED = ("describe", "quality")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One image, question and answer."""
+
+    stimulus: Stimulus
+    prompt: str
+    answer: str
+    target: int
+    """Class number of a distortion answer; -1 for a replay."""
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """Everything a run draws from."""
+
+    by_class: tuple[tuple[Lesson, ...], ...]
+    """Distortion lessons, per class."""
+    replays: tuple[Lesson, ...]
+    wordings: tuple[str, ...]
+
+    def batch(self, size: int, replay: float, rng: np.random.Generator) -> list[Lesson]:
+        """A batch with every class equally likely and a share of replays."""
+        replays = round(size * replay) if self.replays else 0
+        classes = rng.integers(0, len(self.by_class), size - replays)
+        asked = [self.by_class[c][rng.integers(len(self.by_class[c]))] for c in classes]
+        return [*asked, *(self.replays[i] for i in rng.integers(0, max(1, len(self.replays)), replays))]
+
+
+def prepare(
+    mllm: Mllm,
+    stimuli: Sequence[Stimulus],
+    taxonomy: str | Path,
+    replay: float,
+    replay_images: int,
+    held_out: Collection[str],
+    seed: int,
+    progress: bool,
+) -> Lessons:
+    """Distortion lessons from the labels, replays from the model itself.
+
+    Raises:
+        InputError: no stimuli, fewer than two classes, or references that are held out.
+    """
+    if len(stimuli) == 0:
+        raise InputError("Got zero training stimuli; expected labelled images of at least two classes.")
+    both = sorted({s.reference for s in stimuli} & set(held_out))
+    if both:
+        raise InputError(
+            f"{len(both)} training references are held out for the exam ({', '.join(both[:3])}). "
+            "Train on other references, or the evaluation would test what was taught."
+        )
+    chosen = load_taxonomy(taxonomy)
+    asked = question("distortion", taxonomy)
+    labels = [chosen.label(s) for s in stimuli]
+    present = [label for label in chosen.classes if label in labels]
+    if len(present) < 2:
+        raise InputError(
+            f"The training stimuli show only {present or 'no class of the taxonomy'}; expected at least two classes of "
+            f"'{chosen.name}'. Show more distortion types."
+        )
+    by_class = tuple(
+        tuple(
+            Lesson(s, asked.prompt, asked.options[label], number)
+            for s, own in zip(stimuli, labels, strict=True)
+            if own == label
+        )
+        for number, label in enumerate(present)
+    )
+    replays = _replays(mllm, stimuli, replay_images, seed, progress) if replay > 0 else ()
+    return Lessons(by_class, replays, tuple(asked.options[label] for label in present))
+
+
+def _replays(
+    mllm: Mllm, stimuli: Sequence[Stimulus], count: int, seed: int, progress: bool
+) -> tuple[Lesson, ...]:
+    """The untouched model's own greedy answers about content and quality, to be kept while tuning (self-distillation)."""
+    rng = np.random.default_rng([seed, 7])
+    chosen = [stimuli[i] for i in rng.permutation(len(stimuli))[:count]]
+    lessons: list[Lesson] = []
+    for name in REPLAYED:
+        prompt = question(name).prompt
+        images = [s.image for s in chosen]
+        said = generate(mllm, images, [prompt] * len(chosen), batch_size=64, progress=progress)
+        lessons += [Lesson(s, prompt, text, -1) for s, text in zip(chosen, said, strict=True) if text]
+    return tuple(lessons)

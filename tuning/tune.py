@@ -1,0 +1,308 @@
+"""Tune exactly one component of a model on distortion answers, keeping what it says of the content."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import nn
+from tqdm.auto import tqdm
+
+from hooks.load import Mllm
+from hooks.stages import COMPONENTS
+from stimuli.errors import InputError
+from stimuli.tables import Table, write_json
+from stimuli.types import Stimulus
+from tuning.audit import Audit, checksum, moves
+from tuning.lessons import Lesson, Lessons, prepare
+from tuning.losses import align_infonce, answer_nll
+
+Method = Literal["full", "lora"]
+RATES = {"full": {"vision": 5e-4, "projector": 2e-3, "llm": 1e-3}, "lora": dict.fromkeys(COMPONENTS, 2e-3)}
+"""Peak learning rates that suit the embedded models (a few million parameters)."""
+LARGE_RATES = {"full": 1e-5, "lora": 2e-4}
+"""Peak learning rates above 100 million parameters, where LLaVA-style recipes lie."""
+WARMUP = 0.1
+CLIP = 1.0
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """A tuned copy of a model, and the proof of what was done to it."""
+
+    mllm: Mllm
+    audit: Audit
+    history: Table = field(repr=False)
+    """One row per step: ``step``, ``loss``, ``answer``, ``replay``, ``align``, ``rate``."""
+    config: dict[str, Any]
+
+
+def tune(
+    mllm: Mllm,
+    train: Sequence[Stimulus],
+    component: str,
+    *,
+    method: Method = "full",
+    steps: int = 200,
+    batch_size: int = 32,
+    lr: float | None = None,
+    constraint: str | None = None,
+    constraint_weight: float = 1.0,
+    replay: float = 0.4,
+    replay_images: int = 256,
+    taxonomy: str | Path = "paper8",
+    held_out: Collection[str] = (),
+    lora_rank: int = 8,
+    seed: int = 0,
+    progress: bool = True,
+    out: str | Path | None = None,
+) -> Tuned:
+    """Tune one component; the given model stays as it was.
+
+    The objective is the likelihood of the right answer to the distortion question, class-balanced, plus the likelihood of
+    the untouched model's own answers about content and quality (replay). With ``constraint="align"`` the mean visual token
+    is drawn towards the embedding of its distortion's word. AdamW, warm-up, cosine, clipping; dropout off.
+
+    Args:
+        mllm: the model.
+        train: labelled stimuli.
+        component: ``vision``, ``projector`` or ``llm``; no other parameter moves.
+        method: all weights of the component, or LoRA on its linear layers, merged at the end.
+        steps: optimizer steps.
+        batch_size: lessons per step.
+        lr: peak learning rate; default by component and size (``RATES``, ``LARGE_RATES``).
+        constraint: None or ``align`` (vision and projector).
+        constraint_weight: of the alignment loss.
+        replay: share of replays in a batch, 0 to 1.
+        replay_images: how many training images are replayed.
+        taxonomy: name or file.
+        held_out: references that must not occur in ``train``.
+        lora_rank: rank of the adapters.
+        seed: of batches and adapters; the same seed gives the same weights on CPU.
+        progress: show a progress bar.
+        out: folder for the tuned weights; a finished run with the same settings is loaded from there instead.
+
+    Returns:
+        The tuned copy with its audit.
+
+    Raises:
+        InputError: unknown component, method or constraint; unusable training set; a loss that is not a number; a folder
+            that holds another run.
+    """
+    config = {
+        "component": component,
+        "method": method,
+        "steps": steps,
+        "batch_size": batch_size,
+        "lr": lr or _rate(mllm, component, method),
+        "constraint": constraint,
+        "constraint_weight": constraint_weight if constraint else None,
+        "replay": replay,
+        "replay_images": replay_images,
+        "lora_rank": lora_rank if method == "lora" else None,
+        "seed": seed,
+        "train": len(train),
+    }
+    _check(component, method, constraint)
+    finished = _finished(mllm, component, config, out)
+    if finished is not None:
+        return finished
+    lessons = prepare(mllm, train, taxonomy, replay, replay_images, held_out, seed, progress)
+    torch.manual_seed(seed)
+    model = copy.deepcopy(mllm.model).eval().requires_grad_(False)
+    own = mllm.stages.parameters(model, component)
+    before = {name: value.detach().clone() for name, value in own.items()}
+    outside = checksum(model, own)
+    student, trainable = _trainable(mllm, model, component, method, lora_rank)
+    history = _run(mllm.with_model(model), student, trainable, lessons, config, progress)
+    if method == "lora":
+        model = student.merge_and_unload()
+    model.eval().requires_grad_(False)
+    after = mllm.stages.parameters(model, component)
+    audit = Audit(
+        component,
+        tuple(before),
+        sum(p.numel() for p in trainable),
+        sum(p.numel() for p in model.parameters()),
+        moves(before, after),
+        outside,
+        checksum(model, after),
+    )
+    tuned = Tuned(_named(mllm, model, config), audit, history, config)
+    if out is not None:
+        _save(tuned, after, Path(out))
+    return tuned
+
+
+def _check(component: str, method: str, constraint: str | None) -> None:
+    for what, value, known in (
+        ("component", component, COMPONENTS),
+        ("method", method, ("full", "lora")),
+        ("constraint", constraint, (None, "align")),
+    ):
+        if value not in known:
+            names = ", ".join(str(name) for name in known)
+            raise InputError(f"Unknown {what} '{value}'. Expected one of {names}. Use one of these.")
+    if constraint and component == "llm":
+        raise InputError(
+            "constraint='align' shapes visual tokens, which tuning the llm does not change. Expected component 'vision' or "
+            "'projector'; leave the constraint out."
+        )
+
+
+def _rate(mllm: Mllm, component: str, method: str) -> float:
+    large = sum(p.numel() for p in mllm.model.parameters()) > 1e8
+    return LARGE_RATES.get(method, 0.0) if large else RATES.get(method, {}).get(component, 0.0)
+
+
+def _trainable(
+    mllm: Mllm, model: Any, component: str, method: str, rank: int
+) -> tuple[Any, list[nn.Parameter]]:
+    """The module to run and the parameters to optimise."""
+    own = mllm.stages.parameters(model, component)
+    if method == "full":
+        for parameter in own.values():
+            parameter.requires_grad_(True)
+        return model, list(own.values())
+    from peft import LoraConfig, get_peft_model
+
+    linear = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
+    targets = sorted(name for name in linear if f"{name}.weight" in own and name != "lm_head")
+    student = get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets))
+    return student, [p for p in student.parameters() if p.requires_grad]
+
+
+def _run(
+    mllm: Mllm, student: Any, trainable: list[nn.Parameter], lessons: Lessons, config: dict[str, Any], progress: bool
+) -> Table:
+    optimizer = torch.optim.AdamW(trainable, lr=config["lr"], weight_decay=0.01, betas=(0.9, 0.98))
+    steps, history = config["steps"], []
+    name = config["component"] + ("+constraint" if config["constraint"] else "")
+    bar = tqdm(range(steps), desc=f"tune {name}", disable=not progress)
+    for step in bar:
+        rng = np.random.default_rng([config["seed"], step])
+        rate = config["lr"] * _schedule(step, steps)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        batch = lessons.batch(config["batch_size"], config["replay"], rng)
+        parts = _losses(mllm, student, batch, lessons.wordings, config["constraint"])
+        loss = parts["answer"] * (1 - config["replay"]) + parts["replay"] * config["replay"]
+        loss = loss + (config["constraint_weight"] or 0.0) * parts["align"]
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"The loss is {loss.item()} at step {step} of {steps} while tuning '{name}'. "
+                f"Lower lr (it is {config['lr']:g}) or load the model in float32."
+            )
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(trainable, CLIP)
+        optimizer.step()
+        row = {"step": step, "loss": loss.item(), **{k: v.item() for k, v in parts.items()}, "rate": rate}
+        history.append(row)
+        bar.set_postfix({"answer": f"{row['answer']:.2f}", "replay": f"{row['replay']:.2f}"})
+    return history
+
+
+def _losses(
+    mllm: Mllm, student: Any, batch: list[Lesson], wordings: Sequence[str], constraint: str | None
+) -> dict[str, torch.Tensor]:
+    """The parts of the objective on one batch; absent parts are 0."""
+    images = [lesson.stimulus.image for lesson in batch]
+    inputs = mllm.inputs(images, [lesson.prompt for lesson in batch], [lesson.answer for lesson in batch])
+    assert inputs.labels is not None
+    labels = inputs.labels.to(mllm.device)
+    first = int(inputs.layout.last_prompt.min())
+    keep = labels.shape[1] - first
+    with _projected(mllm) as seen:
+        logits = student(**inputs.tensors, use_cache=False, logits_to_keep=keep).logits
+    labels = labels[:, first:]
+    asked = torch.tensor([lesson.target >= 0 for lesson in batch], device=labels.device)
+    zero = logits.new_zeros(())
+    parts = {
+        "answer": answer_nll(logits[asked], labels[asked]) if asked.any() else zero,
+        "replay": answer_nll(logits[~asked], labels[~asked]) if (~asked).any() else zero,
+        "align": zero,
+    }
+    if constraint == "align" and asked.any():
+        rows = inputs.layout.rows("projector", seen[-1])
+        tokens = torch.stack([row.mean(0) for row, lesson in zip(rows, batch, strict=True) if lesson.target >= 0])
+        targets = torch.tensor([lesson.target for lesson in batch if lesson.target >= 0], device=tokens.device)
+        parts["align"] = align_infonce(tokens, word_embeddings(mllm, wordings).detach(), targets)
+    return parts
+
+
+def word_embeddings(mllm: Mllm, wordings: Sequence[str]) -> torch.Tensor:
+    """Mean input embedding of the tokens of each wording, (k, d): the word as it stands in an answer, no BOS."""
+    table = mllm.model.get_input_embeddings().weight
+    ids = [mllm.processor.tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in wordings]
+    return torch.stack([table[torch.tensor(row, device=table.device)].mean(0) for row in ids])
+
+
+@contextmanager
+def _projected(mllm: Mllm) -> Iterator[list[torch.Tensor]]:
+    """The projector's outputs with their graph (``hooks.capture`` detaches)."""
+    seen: list[torch.Tensor] = []
+
+    def hook(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+        seen.append(output)
+
+    handle = mllm.model.get_submodule(mllm.stages.sites["projector"]).register_forward_hook(hook)
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def _schedule(step: int, steps: int) -> float:
+    warmup = max(1, round(WARMUP * steps))
+    if step < warmup:
+        return (step + 1) / warmup
+    return 0.02 + 0.49 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+
+
+def _named(mllm: Mllm, model: Any, config: dict[str, Any]) -> Mllm:
+    """The tuned model, its provenance saying so (activations of base and tuned must never share a folder)."""
+    return Mllm(model, mllm.processor, mllm.stages, mllm.name, {**mllm.provenance, "tuned": dict(config)})
+
+
+def _save(tuned: Tuned, own: dict[str, nn.Parameter], folder: Path) -> None:
+    """The component's weights, then the record: a folder with a record is a finished run."""
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = {name: value.detach().cpu().contiguous().clone() for name, value in own.items()}
+    save_file(weights, folder / "component.safetensors")
+    audit = {**vars(tuned.audit), "trained": list(tuned.audit.trained), "moved": dict(tuned.audit.moved)}
+    write_json({"config": tuned.config, "audit": audit, "history": tuned.history}, folder / "tuning.json")
+
+
+def _finished(mllm: Mllm, component: str, config: dict[str, Any], out: str | Path | None) -> Tuned | None:
+    """A finished run in ``out`` with the same settings, if any."""
+    record = Path(out) / "tuning.json" if out is not None else None
+    if record is None or not record.is_file():
+        return None
+    from safetensors.torch import load_file
+
+    from hooks.store import difference
+
+    saved = json.loads(record.read_text())
+    changed = difference(saved["config"], json.loads(json.dumps(config)))
+    if changed:
+        raise InputError(
+            f"The folder {out} holds another tuning run ({changed}). Give another folder, or the same settings to reuse it."
+        )
+    model = copy.deepcopy(mllm.model).eval().requires_grad_(False)
+    own = mllm.stages.parameters(model, component)
+    with torch.no_grad():
+        for name, value in load_file(record.parent / "component.safetensors").items():
+            own[name].copy_(value)
+    audit = Audit(**{**saved["audit"], "trained": tuple(saved["audit"]["trained"])})
+    return Tuned(_named(mllm, model, config), audit, saved["history"], config)
