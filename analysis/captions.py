@@ -1,0 +1,110 @@
+"""What the model says of content and quality: what tuning must not make it forget."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hooks.answer import generate
+from hooks.load import Mllm
+from probes.intervals import Interval, group_bootstrap
+from stimuli.distortions import quality
+from stimuli.questions import question
+from stimuli.tables import Table
+from stimuli.types import Stimulus, StimulusSet
+
+
+@dataclass(frozen=True)
+class Captions:
+    """Answers about content and quality, and how many are right; None where the truth is not known."""
+
+    table: Table = field(repr=False)
+    colour: Interval | None
+    """Share of descriptions that name the colour, where it is known."""
+    shape: Interval | None
+    quality: Interval | None
+    """Share of quality answers that equal the word for the measured PSNR (``stimuli.distortions.quality``)."""
+    agreement: Interval | None
+    """Token F1 of the descriptions with those of another model (the untuned one), where given."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Flat, for tables and reports."""
+        result: dict[str, Any] = {"n": len(self.table)}
+        for name in ("colour", "shape", "quality", "agreement"):
+            found = getattr(self, name)
+            for key, attribute in ((name, "value"), (f"{name}_low", "low"), (f"{name}_high", "high")):
+                result[key] = None if found is None else getattr(found, attribute)
+        return result
+
+
+def captions_kept(
+    mllm: Mllm,
+    stimuli: StimulusSet | Sequence[Stimulus],
+    base: Captions | None = None,
+    *,
+    batch_size: int = 64,
+    progress: bool = True,
+    n_boot: int = 1000,
+    seed: int = 0,
+) -> Captions:
+    """Ask what every image shows and how its quality is.
+
+    Colour and shape are scored where the stimulus knows them and its distortion leaves colour alone (desaturation and
+    brightness change what colour a thing has); quality where PSNR was measured; agreement wherever ``base`` is given.
+
+    Args:
+        mllm: the model.
+        stimuli: what to show.
+        base: the untuned model's captions of the same stimuli.
+        batch_size: images per forward pass.
+        progress: show a progress bar.
+        n_boot: resamples of references.
+        seed: of the resamples.
+    """
+    images = [s.image for s in stimuli]
+    said = {
+        name: generate(mllm, images, [question(name).prompt] * len(images), batch_size=batch_size, progress=progress)
+        for name in ("describe", "quality")
+    }
+    table: Table = []
+    for i, s in enumerate(stimuli):
+        row: dict[str, Any] = {"id": s.id, "reference": s.reference, "describe": said["describe"][i], "said_quality": said["quality"][i]}
+        for name in ("colour", "shape"):
+            known = s.attributes.get(name)
+            row[name] = None if known is None or (name == "colour" and _recoloured(s)) else float(_names(said["describe"][i], known))
+        row["quality"] = None if s.psnr is None else float(said["quality"][i].strip().lower() == quality(s.psnr))
+        row["agreement"] = None if base is None else token_f1(said["describe"][i], base.table[i]["describe"])
+        table.append(row)
+    groups = np.array([s.reference for s in stimuli])
+    found = {name: _mean(table, name, groups, n_boot, seed) for name in ("colour", "shape", "quality", "agreement")}
+    return Captions(table, found["colour"], found["shape"], found["quality"], found["agreement"])
+
+
+def token_f1(text: str, other: str) -> float:
+    """Harmonic mean of token precision and recall (as in SQuAD, Rajpurkar et al. 2016), 0 to 1."""
+    a, b = Counter(text.lower().split()), Counter(other.lower().split())
+    both = sum((a & b).values())
+    return 1.0 if not a and not b else 2 * both / max(1, sum(a.values()) + sum(b.values()))
+
+
+def _recoloured(stimulus: Stimulus) -> bool:
+    return stimulus.type in {
+        "color_saturation_1", "color_saturation_2", "color_diffusion", "brighten", "darken", "mean_shift", "contrast_change",
+    }  # fmt: skip
+
+
+def _names(text: str, word: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text.lower()) is not None
+
+
+def _mean(table: Table, name: str, groups: np.ndarray, n_boot: int, seed: int) -> Interval | None:
+    values = np.array([np.nan if row[name] is None else row[name] for row in table], float)
+    known = np.isfinite(values)
+    if len(np.unique(groups[known])) < 2:
+        return None
+    return group_bootstrap(values[known], groups[known], n_boot, seed)

@@ -1,0 +1,200 @@
+"""All figures of one exam, from its results alone: PNG, PDF and SVG, and the data behind each as CSV."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from analysis.figures.answers import draw_confusion, draw_contact_sheet, draw_levels, draw_responses, draw_severity
+from analysis.figures.distance import PANELS, draw_distance, draw_plane
+from analysis.figures.style import STYLE
+from analysis.figures.survival import draw_survival, draw_survival_arms
+from analysis.figures.tuning import COLUMNS, draw_training, draw_tuning
+from stimuli.tables import Table, write_csv
+
+Results = Mapping[str, Any]
+FORMATS = ("png", "pdf", "svg")
+
+
+def draw_all(results: Results, folder: str | Path, formats: Sequence[str] = FORMATS) -> dict[str, dict[str, Path]]:
+    """Draw every figure that the results have data for.
+
+    Args:
+        results: what ``results.json`` holds.
+        folder: where to write.
+        formats: file endings.
+
+    Returns:
+        Name → format → path; a figure without data is left out.
+    """
+    import matplotlib
+
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    written: dict[str, dict[str, Path]] = {}
+    with matplotlib.rc_context(fname=STYLE):
+        for name, draw in FIGURES.items():
+            made = draw(results)
+            if made is None:
+                continue
+            figure, data = made
+            written[name] = {ending: _save(figure, folder / f"{name}.{ending}") for ending in formats}
+            write_csv(data, folder / f"{name}.csv")
+    return written
+
+
+def _save(figure: Any, path: Path) -> Path:
+    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(path.suffix[1:])
+    figure.savefig(path, metadata=metadata)
+    return path
+
+
+def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any]:
+    """A figure without pyplot's global state."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(rows, columns, **options)
+
+
+Made = tuple[Any, Table] | None
+
+
+def _survival(results: Results) -> Made:
+    figure, ax = _figure(8.2, 3.9)
+    draw_survival(ax, results["survival"], results["perception"]["base"])
+    return figure, results["survival"]["base"] + results["survival"].get("baselines", [])
+
+
+def _survival_arms(results: Results) -> Made:
+    if not results["tuning"].get("arms"):
+        return None
+    figure, ax = _figure(8.2, 3.7)
+    draw_survival_arms(ax, results["survival"], results["tuning"])
+    return figure, [{"arm": arm, **row} for arm, rows in results["survival"]["arms"].items() for row in rows]
+
+
+def _tuning(results: Results) -> Made:
+    if not results["tuning"].get("arms"):
+        return None
+    figure, axes = _figure(8.2, 2.7, 1, len(COLUMNS), sharey=True)
+    draw_tuning(axes, results["tuning"], results["perception"]["base"]["chance"])
+    keep = [c for column in COLUMNS for c in column[:3]]
+    entries = {"base": results["tuning"]["base"], **results["tuning"]["arms"]}
+    flat = {name: {**entry["captions"], **entry} for name, entry in entries.items()}
+    return figure, [{"arm": name, **{k: entry.get(k) for k in keep}} for name, entry in flat.items()]
+
+
+def _training(results: Results) -> Made:
+    arms = results["tuning"].get("arms") or {}
+    if not arms:
+        return None
+    figure, ax = _figure(4.2, 2.9)
+    draw_training(ax, results["tuning"])
+    return figure, [{"arm": name, **row} for name, arm in arms.items() for row in arm["history"]]
+
+
+def _distance(results: Results) -> Made:
+    distance = results["distance"]
+    if not distance.get("compare"):
+        return None
+    figure, axes = _figure(8.2, 3.0, 1, len(PANELS), sharey=True)
+    draw_distance(axes, distance, results["perception"]["base"]["classes"])
+    figure.suptitle(f"Distance at the projector before (○) and after (✚) tuning {distance['shown_arm']}; band: 95 % interval of the change",
+                    fontsize=8.5, x=0.01, ha="left")  # fmt: skip
+    return figure, [{"arm": arm, **row} for arm, rows in distance["compare"].items() for row in rows]
+
+
+def _plane(results: Results) -> Made:
+    found = results["distance"].get("plane")
+    if not found:
+        return None
+    figure, axes = _figure(8.2, 3.6, 1, 2, sharex=True, sharey=True)
+    draw_plane(axes, found, results["perception"]["base"]["classes"])
+    return figure, found["points"] + [{"when": "word", **word} for word in found["words"]]
+
+
+def _entries(results: Results) -> dict[str, Any]:
+    """The base answers, and those of the arm shown."""
+    entries = {"as loaded": results["perception"]["base"]}
+    shown = results["distance"].get("shown_arm")
+    if shown in results["perception"].get("arms", {}):
+        entries[shown] = results["perception"]["arms"][shown]
+    return entries
+
+
+def _responses(results: Results) -> Made:
+    figure, ax = _figure(4.2, 3.2)
+    entries = _entries(results)
+    draw_responses(ax, entries)
+    return figure, [{"model": name, **entry["response_distribution"]} for name, entry in entries.items()]
+
+
+def _confusion(results: Results) -> Made:
+    entries = _entries(results)
+    figure, axes = _figure(4.1 * len(entries), 3.4, 1, len(entries), squeeze=False)
+    data: Table = []
+    for ax, (name, entry) in zip(axes[0], entries.items(), strict=True):
+        title = name if name == "as loaded" else f"{name} tuned"
+        draw_confusion(ax, entry, f"{title}: {100 * entry['balanced_accuracy']:.1f} % balanced accuracy")
+        columns = [*entry["classes"], "unparsed"]
+        data += [
+            {"model": name, "truth": truth, **dict(zip(columns, row, strict=True))}
+            for truth, row in zip(entry["classes"], entry["confusion"], strict=True)
+        ]
+    return figure, data
+
+
+def _levels(results: Results) -> Made:
+    figure, ax = _figure(4.2, 2.9)
+    entries = _entries(results)
+    draw_levels(ax, entries)
+    return figure, [{"model": name, **row} for name, entry in entries.items() for row in entry["by_level"]]
+
+
+def _severity(results: Results) -> Made:
+    rows = [row for row in results["stimuli"]["severity"] if row["psnr"] is not None]
+    if not any(row["level"] is not None for row in rows):
+        return None
+    figure, ax = _figure(5.0, 2.9)
+    draw_severity(ax, rows)
+    return figure, rows
+
+
+def _contact_sheet(results: Results) -> Made:
+    examples = results["stimuli"]["examples"]
+    if not examples:
+        return None
+    columns = 8
+    rows = -(-len(examples) // columns)
+    figure, axes = _figure(8.2, 1.32 * rows, rows, columns, squeeze=False)
+    draw_contact_sheet(list(axes.flat), [{**e, "image": _decode(e["png"])} for e in examples])
+    return figure, [{k: v for k, v in example.items() if k != "png"} for example in examples]
+
+
+def _decode(uri: str) -> Any:
+    import numpy as np
+    from PIL import Image
+
+    with Image.open(BytesIO(base64.b64decode(uri.split(",", 1)[1]))) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+FIGURES: dict[str, Callable[[Results], Made]] = {
+    "survival": _survival,
+    "survival_arms": _survival_arms,
+    "tuning": _tuning,
+    "distance": _distance,
+    "plane": _plane,
+    "responses": _responses,
+    "confusion": _confusion,
+    "levels": _levels,
+    "training": _training,
+    "severity": _severity,
+    "stimuli": _contact_sheet,
+}

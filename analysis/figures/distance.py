@@ -1,0 +1,67 @@
+"""Semantic distance before and after tuning, and the plane of token features and words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from analysis.figures.style import CLASS_COLOURS, CLASS_MARKERS
+
+PANELS = (
+    ("cosine", "raw cosine distance to the right word"),
+    ("centred", "centred cosine distance"),
+    ("margin", "centred margin to the nearest wrong word"),
+)
+
+
+def draw_distance(axes: Any, distance: Mapping[str, Any], classes: list[str], site: str = "projector") -> None:
+    """Per class an arrow from before to after at one site; the interval is that of the paired change.
+
+    Args:
+        axes: one axes per entry of ``PANELS``, sharing y.
+        distance: the ``distance`` part of the results.
+        classes: in order.
+        site: where.
+    """
+    rows = distance["compare"][distance["shown_arm"]]
+    names = ["all", *classes]
+    for ax, (measure, title) in zip(axes, PANELS, strict=True):
+        own = {row["class"]: row for row in rows if row["site"] == site and row["measure"] == measure}
+        for y, name in enumerate(reversed(names)):
+            if name not in own:
+                continue
+            row = own[name]
+            low, high = row["before"] + row["low"], row["before"] + row["high"]
+            ax.plot([low, high], [y, y], color="#56B4E9", lw=5, alpha=0.45, solid_capstyle="butt")
+            ax.annotate("", (row["after"], y), (row["before"], y), arrowprops={"arrowstyle": "->", "color": "#333333", "lw": 1})
+            ax.plot(row["before"], y, "o", color="#555555", mfc="white")
+            ax.plot(row["after"], y, "P", color="#0072B2")
+        if measure == "margin":
+            ax.axvline(0, color="#999999", lw=0.9, ls=":")
+        ax.set_title(title, fontsize=8.5)
+        ax.margins(x=0.1)
+    axes[0].set_yticks(range(len(names)), list(reversed(names)))
+
+
+def draw_plane(axes: Any, plane: Mapping[str, Any], classes: list[str]) -> None:
+    """Token features before (left) and after (right) in one plane, the words as labelled stars.
+
+    Args:
+        axes: two axes.
+        plane: ``distance.plane`` of the results.
+        classes: in order.
+    """
+    for ax, when in zip(axes, ("before", "after"), strict=True):
+        for i, name in enumerate(classes):
+            own = [p for p in plane["points"] if p["when"] == when and p["label"] == name]
+            style = {"color": CLASS_COLOURS[i % 9], "marker": CLASS_MARKERS[i % 9]}
+            ax.scatter([p["x"] for p in own], [p["y"] for p in own], s=9, alpha=0.65, lw=0.2, label=name, **style)
+        for word in plane["words"]:
+            shade = CLASS_COLOURS[classes.index(word["label"]) % 9]
+            ax.plot(word["x"], word["y"], "*", ms=13, color=shade, mec="white", mew=0.8, zorder=5)
+            ax.annotate(word["label"], (word["x"], word["y"]), xytext=(5, 4), textcoords="offset points", fontsize=7,
+                        fontweight="bold", zorder=6, bbox={"fc": "white", "alpha": 0.75, "lw": 0, "pad": 0.6})  # fmt: skip
+        ax.set_title(f"{when} tuning ({plane['method']}, trustworthiness {plane['trustworthiness']:.2f})", fontsize=8.5)
+        ax.set_xticks([])
+        ax.set_yticks([])
+    axes[1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=1.8, title="images")

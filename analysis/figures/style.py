@@ -1,0 +1,53 @@
+"""One colour, marker and order per component and class everywhere (Okabe and Ito's palette)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+STYLE = Path(__file__).with_name("snellen.mplstyle")
+COLOURS: Mapping[str, str] = {
+    "input": "#777777",
+    "vision": "#0072B2",
+    "vision+constraint": "#56B4E9",
+    "projector": "#E69F00",
+    "llm": "#009E73",
+    "answer": "#000000",
+    "base": "#555555",
+    "baseline": "#CC79A7",
+}
+MARKERS: Mapping[str, str] = {
+    "input": "X", "vision": "o", "vision+constraint": "P", "projector": "D", "llm": "s", "answer": "*", "base": "h",
+    "baseline": "^",
+}  # fmt: skip
+ARMS = ("base", "projector", "llm", "vision", "vision+constraint")
+CLASS_COLOURS = ("#0072B2", "#D55E00", "#E6B800", "#009E73", "#CC79A7", "#56B4E9", "#8B5A2B", "#000000", "#7F7F7F")
+CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h")
+
+
+def colour(name: str) -> str:
+    """The colour of a component, arm or kind of point."""
+    return COLOURS.get(name, COLOURS["base"])
+
+
+def errorbar(ax: Any, x: Any, value: float, low: float, high: float, name: str, **options: Any) -> None:
+    """One point with its interval in the style of a component."""
+    below, above = max(0.0, value - low), max(0.0, high - value)
+    ax.errorbar(
+        [x], [value], yerr=[[below], [above]], color=colour(name), marker=MARKERS.get(name, "o"), capsize=2.5, **options
+    )
+
+
+def reference_lines(ax: Any, chance: float, majority: float) -> None:
+    """Chance, and the majority share where it differs."""
+    ax.axhline(chance, color="#999999", lw=0.9, ls=":", label=f"chance {100 * chance:.1f} %")
+    if abs(majority - chance) > 0.01:
+        ax.axhline(majority, color="#999999", lw=0.9, ls="-.", label=f"majority {100 * majority:.1f} %")
+
+
+def percent_axis(axis: Any) -> None:
+    """Show shares as whole percentages."""
+    from matplotlib.ticker import PercentFormatter
+
+    axis.set_major_formatter(PercentFormatter(1.0, decimals=0))
