@@ -94,7 +94,7 @@ def load(
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     path = str(path)
-    _check_folder(path)
+    check_folder(path)
     device = device or ("cuda" if torch.cuda.is_available() else "cpu")
     options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
     options |= {"revision": revision} if revision else {}
@@ -166,7 +166,8 @@ def _provenance(
     }
 
 
-def _check_folder(path: str) -> None:
+def check_folder(path: str) -> None:
+    """Refuse a path that cannot be a model: a folder without a config, or neither a folder nor a hub id."""
     folder = Path(path)
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise InputError(

@@ -23,7 +23,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     corpus: data.Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(encoder, "CHECKPOINT_EVERY", 2)
-    whole = encoder.train_encoder(tower(), corpus, 4, 6, tmp_path / "a", "cpu", 0)
+    whole = trained(corpus, tmp_path / "a")
     draw = encoder._batches
 
     def dies(*arguments: object) -> object:
@@ -35,9 +35,9 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
     monkeypatch.setattr(encoder, "_batches", dies)
     torch.manual_seed(0)
     with pytest.raises(KeyboardInterrupt):
-        encoder.train_encoder(tower(), corpus, 4, 6, tmp_path / "b", "cpu", 0)
+        trained(corpus, tmp_path / "b")
     monkeypatch.setattr(encoder, "_batches", draw)
-    resumed = encoder.train_encoder(tower(), corpus, 4, 6, tmp_path / "b", "cpu", 0)
+    resumed = trained(corpus, tmp_path / "b")
     for one, other in zip(whole.parameters(), resumed.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-6)
 
@@ -46,7 +46,7 @@ def test_see_through_moves_only_the_late_blocks_and_lowers_the_distance_to_clean
     corpus: data.Corpus, tmp_path: Path
 ) -> None:
     before = tower()
-    after = encoder.see_through(copy.deepcopy(before), corpus, 12, 12, 3, tmp_path, "cpu", 0)
+    after = encoder.see_through(copy.deepcopy(before), corpus, 12, 12, 3, tmp_path)
     moved = {
         name
         for (name, a), b in zip(before.named_parameters(), after.parameters(), strict=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,10 @@ from snellen.embedded.data import ALL_TYPES, CLASSES, CONTENT, Corpus
 MIDDLE = 3
 """Distortions are also read out after this many blocks, so that early blocks learn them."""
 CHECKPOINT_EVERY = 250
+SHARES: Mapping[str, float] = {"class": 1.5, "type": 0.5, "level": 0.3, "colour": 0.5, "shape": 0.5, "ground": 0.5}
+"""Weight of each readout's loss."""
+SHAPE_SHARES: Mapping[str, float] = {**SHARES, "shape": 2.0}
+"""The same while shapes, the slowest to learn, are caught up on."""
 
 
 class Readouts(nn.Module):
@@ -28,6 +32,7 @@ class Readouts(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
+        self.shares: Mapping[str, float] = SHARES
         sizes = {name: len(choices) for name, choices in CONTENT.items()}
         distortion = {"class": len(CLASSES), "type": len(ALL_TYPES), "level": 6}
         width = VISION["hidden_size"]
@@ -44,21 +49,29 @@ class Readouts(nn.Module):
             for name, head in heads.items():
                 target = labels[name.removeprefix("to_")]
                 if (target >= 0).any():
-                    share = {"to_class": 1.5, "to_level": 0.3, "to_type": 0.5}.get(name, 0.5)
+                    share = self.shares[name.removeprefix("to_")]
                     total = total + weight * share * functional.cross_entropy(head(pooled), target, ignore_index=-1)
         return total
 
 
-def train_encoder(tower: Any, data: Corpus, steps: int, batch: int, folder: Path, device: str, seed: int) -> Any:
-    """Stage 1: content and distortions, direct supervision. Resumes from ``folder``; returns the trained tower."""
-    readouts = Readouts().to(device)
+def train_encoder(
+    tower: Any,
+    readouts: Readouts,
+    data: Corpus,
+    steps: int,
+    batch: int,
+    folder: Path,
+    device: str,
+    seed: int,
+    rate: float = 1e-3,
+) -> None:
+    """Stage 1: content and distortions, direct supervision of ``tower`` by ``readouts``. Resumes from ``folder``."""
 
     def loss(rows: np.ndarray, images: torch.Tensor) -> torch.Tensor:
         hidden = tower(images, output_hidden_states=True).hidden_states
         return readouts(hidden, {k: torch.as_tensor(v[rows], device=device) for k, v in data.labels.items()})
 
-    _train(nn.ModuleList([tower, readouts]), loss, data, steps, batch, 1e-3, folder, device, seed)
-    return tower
+    _train(nn.ModuleList([tower, readouts]), loss, data, steps, batch, rate, folder, device, seed)
 
 
 def see_through(

@@ -26,6 +26,8 @@ class Recipe:
 
     references: int = 3300
     encoder_steps: int = 3600
+    shape_steps: int = 1200
+    """Further encoder steps with the weight on shapes."""
     see_through_steps: int = 600
     see_through_from: int = 3
     """The block from which on the encoder of ``embedded`` is taught to see through distortions."""
@@ -35,7 +37,7 @@ class Recipe:
     seed: int = 0
 
 
-QUICK = Recipe(references=12, encoder_steps=4, see_through_steps=2, language_steps=4, encoder_batch=8, language_batch=8)
+QUICK = Recipe(references=12, encoder_steps=4, shape_steps=2, see_through_steps=2, language_steps=4, encoder_batch=8, language_batch=8)
 """Proves that the recipe runs, in a minute; the models it makes know nothing."""
 
 
@@ -63,8 +65,13 @@ def train(work: Path, out: Path, recipe: Recipe, device: str) -> dict[str, float
     lap("corpus")
     tokenizer = architecture.tokenizer(data.sentences())
     model = architecture.model(r.seed).to(device)
-    tower = encoder.train_encoder(
-        model.model.vision_tower, images, r.encoder_steps, r.encoder_batch, work / "encoder", device, r.seed
+    tower, readouts = model.model.vision_tower, encoder.Readouts().to(device)
+    encoder.train_encoder(
+        tower, readouts, images, r.encoder_steps, r.encoder_batch, work / "encoder", device, r.seed
+    )
+    readouts.shares = encoder.SHAPE_SHARES
+    encoder.train_encoder(
+        tower, readouts, images, r.shape_steps, r.encoder_batch, work / "encoder-shape", device, r.seed + 3, 3e-4
     )
     lap("encoder")
     for patient in embedded.PATIENTS:

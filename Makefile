@@ -1,0 +1,55 @@
+# One command per wish; each does its own set-up.
+.DEFAULT_GOAL := help
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
+  $$p -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+STAMP := .venv/.snellen-ready
+
+.PHONY: help setup demo test test-fast test-all lint format bench notebooks embedded headline
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP)  ## create .venv and install, nothing else
+
+$(STAMP): pyproject.toml constraints.txt
+	@test -n "$(PYTHON)" || { echo "Snellen needs Python 3.11 or newer, and none was found. Install one, or give it: make PYTHON=/path/to/python3.11 setup"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --upgrade -c constraints.txt pip
+	$(BIN)/python -m pip install -q -c constraints.txt torch
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup  ## examine the embedded model; ends with the verdict and the path of the report
+	$(BIN)/snellen exam --out runs/demo
+
+test: setup  ## every test that fits in ten minutes
+	$(BIN)/python -m pytest -q
+
+test-fast: setup  ## the fast half
+	$(BIN)/python -m pytest -q -m "not slow"
+
+test-all: setup  ## also the heavy proofs
+	SNELLEN_TEST_ALL=1 $(BIN)/python -m pytest -q
+
+lint: setup  ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy stimuli hooks probes tuning analysis snellen
+
+format: setup  ## put the code into form
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: setup  ## performance as ratios within one run
+	$(BIN)/python benchmarks/probes.py --quick
+	$(BIN)/python benchmarks/capture.py --quick
+
+notebooks: setup  ## execute the notebooks and write them with their outputs
+	$(BIN)/python notebooks/build.py
+
+embedded: setup  ## train the two embedded patients again (about an hour and a half on two cores)
+	$(BIN)/python -m snellen.embedded.train
+
+headline: setup  ## the table of docs/headline.md: both patients, three seeds, full budget
+	$(BIN)/python benchmarks/headline.py

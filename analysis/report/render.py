@@ -1,0 +1,78 @@
+"""Render ``report.html``: no external request, every value from the results, every text escaped."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from stimuli.tables import write_text
+
+TEMPLATES = Path(__file__).with_name("templates")
+ALT: Mapping[str, str] = {
+    "survival": "Balanced accuracy of a linear probe at each site from pixels to the last language-model layer, with the "
+    "answers' accuracy at the right end.",
+    "survival_arms": "The same curve after tuning each component alone.",
+    "tuning": "Distortion answers and kept content after tuning each component alone.",
+    "distance": "Distance of visual tokens to the word that names their distortion, before and after tuning, per class.",
+    "plane": "Token features of every stimulus before and after tuning in one plane, with the distortion words.",
+    "responses": "Share of each answer before and after tuning, beside the truth.",
+    "confusion": "Confusion matrices of the answers.",
+    "levels": "Accuracy of the answers by published distortion level.",
+    "training": "Training loss on the distortion answers.",
+    "severity": "Measured PSNR of the stimuli by class and level.",
+    "stimuli": "Example stimuli of every class.",
+}
+
+
+def render(results: Mapping[str, Any], folder: str | Path, figures: Mapping[str, Mapping[str, Path]]) -> Path:
+    """Write the page.
+
+    Args:
+        results: what ``results.json`` holds.
+        folder: where ``report.html`` goes.
+        figures: what ``analysis.figures.draw_all`` returned; the PNGs are embedded.
+
+    Returns:
+        The path of the page.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"pct": percent, "interval": interval, "num": number}
+    embedded = {
+        name: {"src": _data_uri(paths["png"]), "alt": ALT.get(name, name)} for name, paths in figures.items() if "png" in paths
+    }
+    page = environment.get_template("report.html").render(r=results, figures=embedded)
+    return write_text(page, Path(folder) / "report.html")
+
+
+def percent(value: float | None) -> str:
+    """A share as a percentage; a dash where there is none."""
+    return "–" if value is None else f"{100 * value:.1f} %"
+
+
+def interval(row: Mapping[str, Any], key: str = "accuracy", low: str = "low", high: str = "high") -> str:
+    """``81.2 % [77.0, 85.1]``."""
+    value = row.get(key)
+    if value is None:
+        return "–"
+    if row.get(low) is None:
+        return percent(value)
+    return f"{percent(value)} [{100 * row[low]:.1f}, {100 * row[high]:.1f}]"
+
+
+def number(value: Any) -> str:
+    """Three significant figures for numbers, a dash for nothing, anything else as it is."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
+
+
+def _data_uri(path: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

@@ -1,0 +1,66 @@
+"""Snellen: an eye exam for multimodal LLMs.
+
+Where, between pixel and answer, does a model lose low-level distortion information, and does teaching that stage bring it
+back? ``import snellen as sn``; heavy libraries load on first use.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from snellen.neighbours import check as _check
+from snellen.version import VERSION
+
+_check()
+
+__version__ = VERSION
+
+_PUBLIC = {
+    "load": "snellen.models",
+    "find_stages": "hooks.stages",
+    "capture": "hooks.capture",
+    "extract": "hooks.extract",
+    "sweep": "probes.sweep",
+    "ask": "analysis.perception",
+    "blind": "analysis.perception",
+    "captions_kept": "analysis.captions",
+    "tune": "tuning.tune",
+    "semantic_distance": "analysis.semantic_distance",
+    "decide": "analysis.verdict",
+    "exam": "snellen.exam",
+    "SnellenError": "stimuli.errors",
+    "InputError": "stimuli.errors",
+}
+__all__ = ["__version__", "stimuli", *_PUBLIC]
+
+if TYPE_CHECKING:
+    from analysis.captions import captions_kept
+    from analysis.perception import ask, blind
+    from analysis.semantic_distance import semantic_distance
+    from analysis.verdict import decide
+    from hooks.capture import capture
+    from hooks.extract import extract
+    from hooks.stages import find_stages
+    from probes.sweep import sweep
+    from snellen.exam import exam
+    from snellen.models import load
+    from stimuli import sets as stimuli
+    from stimuli.errors import InputError, SnellenError
+    from tuning.tune import tune
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use."""
+    if name == "stimuli":
+        value = import_module("stimuli.sets")
+    elif name in _PUBLIC:
+        value = getattr(import_module(_PUBLIC[name]), name)
+    else:
+        raise AttributeError(f"module 'snellen' has no attribute '{name}'; public names are {', '.join(__all__)}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,275 @@
+"""The command line: ``snellen exam`` is the main job; the others are its steps."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    help="An eye exam for multimodal LLMs: where is distortion information lost between pixel and answer?",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Model = Annotated[str, typer.Argument(help="embedded, embedded-template, a checkpoint folder or a hub id")]
+Images = Annotated[str, typer.Option(help="embedded, a folder of pristine images, or a CSV of labelled ones")]
+References = Annotated[int, typer.Option(help="source images of the built-in set")]
+Levels = Annotated[str, typer.Option(help="published distortion levels, comma-separated")]
+Seed = Annotated[int, typer.Option(help="everything is deterministic given the seed")]
+Progress = Annotated[bool, typer.Option(help="show progress")]
+
+
+def main() -> None:
+    """Run the command line; a refusal is one paragraph on stderr and exit code 2."""
+    from stimuli.errors import SnellenError
+
+    try:
+        app()
+    except SnellenError as error:
+        print(f"snellen: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+@app.command()
+def exam(
+    model: Model = "embedded",
+    images: Annotated[str | None, typer.Option(help="embedded, or a folder of pristine images")] = None,
+    out: Annotated[Path, typer.Option(help="folder of the run; a killed run goes on there")] = Path("runs/exam"),
+    budget: Annotated[str | None, typer.Option(help="demo (minutes) or full")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="one setting, KEY=VALUE; may be repeated")] = None,
+    seed: Annotated[int | None, typer.Option(help="of everything")] = None,
+    strict: Annotated[bool | None, typer.Option("--strict", help="stop at the first unreadable image")] = None,
+    progress: Progress = True,
+) -> None:
+    """Examine a model from pixels to answer and write a report.
+
+    Examples:  snellen exam --out runs/demo
+               snellen exam embedded-template --budget full --seed 1
+               snellen exam ./my-checkpoint --images ./photos --set references=60 --set 'levels=[3, 5]'
+    """
+    from snellen.config import parse_overrides
+    from snellen.exam import exam as run
+
+    chosen = {"images": images, "budget": budget, "seed": seed, "strict": strict, **parse_overrides(set_ or [])}
+    default = None if config is not None and model == "embedded" else model
+    done = run(default, out, config=config, progress=progress, **chosen)
+    typer.echo(f"\nVerdict: {done.verdict}. {done.sentence}\nReport: {done.report}")
+
+
+@app.command()
+def stages(model: Model = "embedded") -> None:
+    """Show the sites of a model, from its configuration alone (no weights are loaded).
+
+    Example:  snellen stages ./my-checkpoint
+    """
+    from snellen.models import describe_stages
+
+    for line in describe_stages(model):
+        typer.echo(line)
+
+
+@app.command()
+def stimuli(
+    out: Annotated[Path, typer.Argument(help="folder to write")],
+    references: References = 40,
+    levels: Levels = "1,3,5",
+    seed: Seed = 0,
+    design: Annotated[str, typer.Option(help="balanced or crossed")] = "balanced",
+) -> None:
+    """Write the built-in stimuli as PNG files with stimuli.csv.
+
+    Example:  snellen stimuli runs/stimuli --references 10 --levels 3,5
+    """
+    from snellen.steps import write_stimuli
+
+    typer.echo(f"{write_stimuli(out, references, _levels(levels), seed, design)} stimuli in {out}")
+
+
+@app.command()
+def extract(
+    model: Model = "embedded",
+    out: Annotated[Path, typer.Option(help="folder of activations; a killed run goes on there")] = Path("runs/activations"),
+    images: Images = "embedded",
+    references: References = 40,
+    levels: Levels = "1,3,5",
+    sites: Annotated[str, typer.Option(help="all, or names, comma-separated")] = "all",
+    pool: Annotated[str, typer.Option(help="mean, max, last or cls")] = "mean",
+    seed: Seed = 0,
+    strict: Annotated[bool, typer.Option("--strict", help="stop at the first unreadable image")] = False,
+    progress: Progress = True,
+) -> None:
+    """Store the activations of a set of stimuli.
+
+    Example:  snellen extract embedded --out runs/a --sites vision.3,projector
+    """
+    from hooks.extract import extract as run
+    from snellen.models import load
+    from snellen.steps import chosen_set
+
+    wanted: Any = sites if sites == "all" else sites.split(",")
+    shown = chosen_set(images, references, _levels(levels), seed)
+    store = run(load(model), shown, wanted, pool, out, progress=progress, strict=strict)
+    typer.echo(f"{len(store.ids)} stimuli, {len(store.sites)} sites in {out}; {len(store.skipped)} images skipped")
+
+
+@app.command()
+def probe(
+    store: Annotated[Path, typer.Argument(help="folder that `snellen extract` wrote")],
+    target: Annotated[str, typer.Option(help="distortion, type or level")] = "distortion",
+    taxonomy: Annotated[str, typer.Option(help="name or YAML file")] = "paper8",
+    out: Annotated[Path | None, typer.Option(help="write the table as CSV")] = None,
+    seed: Seed = 0,
+    progress: Progress = True,
+) -> None:
+    """Probe every site of stored activations.
+
+    Example:  snellen probe runs/a --out runs/a/probes.csv
+    """
+    from hooks.store import Store
+    from probes.sweep import sweep
+    from stimuli.tables import write_csv
+
+    result = sweep(Store(store), target, taxonomy, seed, progress=progress)
+    _print(result.table, ("site", "dim", "score", "low", "high", "control", "content", "chance"))
+    if out is not None:
+        write_csv(result.table, out)
+
+
+@app.command()
+def ask(
+    model: Model = "embedded",
+    images: Images = "embedded",
+    references: References = 40,
+    levels: Levels = "1,3,5",
+    protocol: Annotated[str, typer.Option(help="forced-choice or open")] = "forced-choice",
+    out: Annotated[Path | None, typer.Option(help="write the answers as CSV")] = None,
+    seed: Seed = 0,
+    progress: Progress = True,
+) -> None:
+    """Ask which distortion each image has.
+
+    Example:  snellen ask embedded-template --protocol open --out runs/answers.csv
+    """
+    from analysis.perception import ask as run
+    from snellen.models import load
+    from snellen.steps import chosen_set
+    from stimuli.tables import write_csv
+
+    wanted: Any = protocol
+    found = run(load(model), chosen_set(images, references, _levels(levels), seed), wanted, seed=seed, progress=progress)
+    typer.echo(
+        f"accuracy {found.accuracy:.1%} [{found.low:.1%}, {found.high:.1%}], balanced {found.balanced_accuracy:.1%}, "
+        f"chance {found.chance:.1%}, unparsed {found.unparsed:.1%}"
+    )
+    if out is not None:
+        write_csv(found.table, out)
+
+
+@app.command()
+def tune(
+    component: Annotated[str, typer.Argument(help="vision, projector or llm")],
+    model: Annotated[str, typer.Option(help="embedded, embedded-template, a checkpoint folder or a hub id")] = "embedded",
+    out: Annotated[Path, typer.Option(help="folder for the tuned weights and the audit")] = Path("runs/tuned"),
+    steps: Annotated[int, typer.Option(help="optimizer steps")] = 200,
+    references: Annotated[int, typer.Option(help="training references")] = 160,
+    levels: Levels = "2,3,4,5",
+    constraint: Annotated[str | None, typer.Option(help="align (vision and projector)")] = None,
+    method: Annotated[str, typer.Option(help="full or lora")] = "full",
+    lr: Annotated[float | None, typer.Option(help="peak learning rate")] = None,
+    seed: Seed = 0,
+    progress: Progress = True,
+) -> None:
+    """Tune one component on distortion answers.
+
+    Example:  snellen tune vision --constraint align --steps 400 --out runs/vision
+    """
+    from snellen.models import load
+    from stimuli.sets import exam_set
+    from tuning.tune import tune as run
+
+    train = exam_set(references, levels=_levels(levels), seed=seed, split="train", measure=False)
+    wanted: Any = method
+    done = run(load(model), train, component, method=wanted, steps=steps, lr=lr, constraint=constraint, seed=seed,
+               progress=progress, out=out)  # fmt: skip
+    kept = "bit-identical" if done.audit.unchanged else "CHANGED"
+    typer.echo(f"trained {done.audit.n_trained:,} numbers of {component}; everything else is {kept}; saved in {out}")
+
+
+@app.command()
+def distance(
+    model: Model = "embedded",
+    references: References = 40,
+    levels: Levels = "1,3,5",
+    images: Images = "embedded",
+    out: Annotated[Path | None, typer.Option(help="write the table as CSV")] = None,
+    seed: Seed = 0,
+    progress: Progress = True,
+) -> None:
+    """Distance of visual tokens to the words that name their distortion.
+
+    Example:  snellen distance embedded --out runs/distance.csv
+    """
+    from analysis.semantic_distance import semantic_distance
+    from snellen.models import load
+    from snellen.steps import chosen_set
+    from stimuli.tables import write_csv
+
+    shown = chosen_set(images, references, _levels(levels), seed)
+    found = semantic_distance(load(model), shown, seed=seed, progress=progress)
+    _print([r for r in found.table if r["class"] == "all"], ("site", "cosine", "centred", "margin", "zero_shot"))
+    if out is not None:
+        write_csv(found.table, out)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="folder of a finished exam")]) -> None:
+    """Draw the figures and the report of a finished exam again, without a model.
+
+    Example:  snellen report runs/demo
+    """
+    from snellen.steps import redraw
+
+    typer.echo(f"Report: {redraw(run)}")
+
+
+@app.command()
+def verify(folder: Annotated[Path, typer.Argument(help="folder of activations, or of an exam")]) -> None:
+    """Check stored activations against their checksums.
+
+    Example:  snellen verify runs/demo
+    """
+    from snellen.steps import verify as check
+
+    problems, checked = check(folder)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    typer.echo(f"{checked} folders of activations checked, {len(problems)} problems")
+    if problems:
+        raise typer.Exit(1)
+
+
+def _levels(text: str) -> tuple[int, ...]:
+    from stimuli.errors import InputError
+
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"Got --levels {text}; expected whole numbers from 1 to 5, such as --levels 1,3,5.") from error
+
+
+def _print(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
+    """A plain table on stdout."""
+    cells = [list(columns), *([_cell(row.get(c)) for c in columns] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    for row in cells:
+        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,98 @@
+"""The settings of an exam: defaults, budgets, a YAML file, overrides; unknown keys are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from stimuli.errors import InputError
+
+Arm = Literal["projector", "llm", "vision", "vision+constraint"]
+ARMS: tuple[Arm, ...] = ("projector", "llm", "vision", "vision+constraint")
+BUDGETS: Mapping[str, Mapping[str, int]] = {
+    "demo": {"references": 40, "train_references": 160, "steps": 90, "batch_size": 32},
+    "full": {"references": 80, "train_references": 480, "steps": 400, "batch_size": 48},
+}
+"""What a budget sets unless it is set by hand: exam and training references, steps per arm, lessons per step."""
+
+
+class ExamConfig(BaseModel):
+    """Everything that decides an exam's numbers."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = "embedded"
+    images: str = "embedded"
+    """``embedded`` (the built-in set) or a folder of pristine images, which are then distorted."""
+    taxonomy: str = "paper8"
+    levels: tuple[int, ...] = (2, 3, 4, 5)
+    budget: Literal["demo", "full"] = "demo"
+    references: int
+    train_references: int
+    steps: int
+    batch_size: int
+    arms: tuple[Arm, ...] = ARMS
+    method: Literal["full", "lora"] = "full"
+    lr: float | None = None
+    replay: float = 0.4
+    constraint_weight: float = 1.0
+    folds: int = 5
+    n_boot: int = 1000
+    seed: int = 0
+    dtype: str | None = None
+    device: str | None = None
+    random_baseline: bool = True
+    strict: bool = False
+
+
+def build(file: str | Path | None = None, overrides: Mapping[str, Any] | None = None) -> ExamConfig:
+    """Settings from defaults, then a YAML file, then overrides.
+
+    Raises:
+        InputError: unreadable file, unknown key (the known ones are listed) or a value of the wrong kind.
+    """
+    values: dict[str, Any] = {}
+    if file is not None:
+        values |= _read(Path(file))
+    values |= {key: value for key, value in (overrides or {}).items() if value is not None}
+    budget = values.get("budget", "demo")
+    if budget not in BUDGETS:
+        raise InputError(f"Unknown budget '{budget}'. Expected one of {', '.join(BUDGETS)}. Use one of these.")
+    try:
+        return ExamConfig.model_validate({**BUDGETS[budget], **values})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        known = ", ".join(ExamConfig.model_fields)
+        raise InputError(
+            f"The exam setting '{where}' cannot be used: {first['msg']} (got {first['input']!r}). Known settings: {known}."
+        ) from error
+
+
+def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
+    """``["seed=1", "levels=[3,5]"]`` as a mapping; values are read as YAML.
+
+    Raises:
+        InputError: a pair without ``=``.
+    """
+    result = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise InputError(f"Got --set {pair}; expected KEY=VALUE, such as --set seed=1 or --set 'levels=[3, 5]'.")
+        result[key.strip()] = yaml.safe_load(value)
+    return result
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"The config {path} cannot be read ({error}). Expected a YAML file of exam settings.") from error
+    if not isinstance(content, dict):
+        raise InputError(f"The config {path} holds {type(content).__name__}; expected YAML of the form 'key: value'.")
+    return content

@@ -1,0 +1,308 @@
+"""The steps of one exam, in order; each takes what the ones before it found."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.captions import Captions, captions_kept
+from analysis.figures import draw_all
+from analysis.perception import Answers, ask, blind
+from analysis.plane import plane
+from analysis.report import render
+from analysis.semantic_distance import Distances, compare, semantic_distance, word_embeddings
+from analysis.verdict import Arm, decide
+from hooks.extract import extract
+from hooks.load import Mllm
+from hooks.store import Activations, Store
+from probes.baselines import pixel_statistics
+from probes.sweep import SweepResult, lost, sweep
+from snellen.config import ExamConfig
+from snellen.models import load
+from snellen.provenance import now, provenance
+from snellen.results import audit_dict, best_probe, site_probe, tuning_entry
+from stimuli.questions import question
+from stimuli.sets import distorted_set, exam_set, images_in
+from stimuli.tables import write_csv, write_json
+from stimuli.taxonomy import taxonomy as load_taxonomy
+from stimuli.types import StimulusSet
+from tuning.tune import Tuned, tune
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Everything measured of one model, base or tuned."""
+
+    answers: Answers
+    captions: Captions
+    store: Store
+    survival: SweepResult
+    distances: Distances
+
+
+def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> dict[str, Any]:
+    """Run every step and write everything; see ``snellen.exam.exam``."""
+    started = now()
+    with clock.step("model"):
+        mllm = load(settings.model, dtype=settings.dtype, device=settings.device)
+    with clock.step("stimuli"):
+        shown, train = stimulus_sets(settings)
+        shown, skipped = _readable(shown, settings.strict)
+    with clock.step("baselines"):
+        baselines = _baselines(mllm, shown, settings, progress)
+    with clock.step("base model: ask, extract, probe"):
+        base = _measure(mllm, shown, settings, folder / "activations" / "base", progress, baselines=baselines)
+        opened = ask(mllm, shown, "open", taxonomy=settings.taxonomy, progress=progress)
+        blank = blind(mllm, shown, taxonomy=settings.taxonomy, progress=progress)
+        last = _last_position(mllm, shown, settings, folder / "activations" / "base-last", progress)
+    arms: dict[str, tuple[Tuned, Seen]] = {}
+    for name in settings.arms:
+        with clock.step(f"tune {name}, ask and probe again"):
+            arms[name] = _arm(name, mllm, train, shown, base, settings, folder, progress)
+    with clock.step("verdict"):
+        evidence = [Arm(name, name.split("+")[0], seen.answers) for name, (_, seen) in arms.items()]
+        verdict = decide(base.survival, mllm.stages.read_layer, base.answers, evidence)
+        shown_arm = max(arms, key=lambda name: arms[name][1].answers.balanced_accuracy, default=None)
+    with clock.step("distances"):
+        distance = _distance(mllm, base, arms, shown_arm, settings)
+    results: dict[str, Any] = {
+        "provenance": {**provenance(), "config": json.loads(settings.model_dump_json()), "model": mllm.provenance,
+                       "seed": settings.seed, "started": started, "finished": now(), "seconds": dict(clock.seconds)},
+        "stimuli": _stimuli(shown, train, skipped, settings),
+        "perception": {"base": base.answers.as_dict(), "open": opened.as_dict(), "blind": blank.as_dict(),
+                       "arms": {name: seen.answers.as_dict() for name, (_, seen) in arms.items()}},
+        "survival": _survival(mllm, base, arms, last),
+        "tuning": {"base": _entry(None, base, base), "arms": {n: _entry(t, s, base, n) for n, (t, s) in arms.items()}},
+        "distance": distance,
+        "verdict": verdict.as_dict(),
+    }  # fmt: skip
+    from probes.intervals import holm
+
+    adjusted = holm([entry["p"] for entry in results["tuning"]["arms"].values()]) if arms else []
+    for entry, p in zip(results["tuning"]["arms"].values(), adjusted, strict=True):
+        entry["p_holm"] = p
+    with clock.step("tables, figures, report"):
+        results = json.loads(write_json(results, folder / "results.partial.json").read_text())
+        _tables(results, base, arms, folder / "tables")
+        figures = draw_all(results, folder / "figures")
+        render(results, folder, figures)
+    (folder / "results.partial.json").replace(folder / "results.json")
+    return results
+
+
+def stimulus_sets(settings: ExamConfig) -> tuple[StimulusSet, StimulusSet]:
+    """The exam's and the training stimuli; they share no reference."""
+    options: dict[str, Any] = {"taxonomy": settings.taxonomy, "levels": settings.levels, "seed": settings.seed}
+    if settings.images == "embedded":
+        return (
+            exam_set(settings.references, **options),
+            exam_set(settings.train_references, split="train", measure=False, **options),
+        )
+    root = Path(settings.images)
+    files = images_in(root)
+    order = np.random.default_rng([settings.seed, 3]).permutation(len(files))
+    n_exam = min(settings.references, max(1, len(files) // 2))
+    chosen = {part: {files[i].relative_to(root).as_posix(): files[i] for i in rows}
+              for part, rows in (("exam", order[:n_exam]), ("train", order[n_exam : n_exam + settings.train_references]))}  # fmt: skip
+    return (
+        distorted_set(chosen["exam"], name=root.name, measure=False, **options),
+        distorted_set(chosen["train"] or chosen["exam"], name=f"{root.name} (training)", measure=False, **options),
+    )
+
+
+def _readable(stimuli: StimulusSet, strict: bool) -> tuple[StimulusSet, list[dict[str, str]]]:
+    """Stimuli whose reference can be read, and the others with the reason."""
+    from stimuli.errors import InputError
+
+    broken: dict[str, str] = {}
+    for stimulus in stimuli:
+        if stimulus.type is None:
+            try:
+                _ = stimulus.image
+            except InputError as error:
+                if strict:
+                    raise
+                broken[stimulus.reference] = str(error)
+    skipped = [{"id": s.id, "reason": broken[s.reference]} for s in stimuli if s.reference in broken]
+    return (stimuli.select(lambda s: s.reference not in broken) if broken else stimuli), skipped
+
+
+def _measure(
+    mllm: Mllm,
+    shown: StimulusSet,
+    settings: ExamConfig,
+    out: Path,
+    progress: bool,
+    base: Captions | None = None,
+    baselines: Mapping[str, Activations] | None = None,
+) -> Seen:
+    options: dict[str, Any] = {"progress": progress, "n_boot": settings.n_boot, "seed": settings.seed}
+    answers = ask(mllm, shown, taxonomy=settings.taxonomy, **options)
+    captions = captions_kept(mllm, shown, base, **options)
+    store = extract(mllm, shown, out=out, progress=progress, strict=settings.strict)
+    survival = sweep(store, taxonomy=settings.taxonomy, folds=settings.folds, baselines=baselines, **options)
+    distances = semantic_distance(mllm, shown, taxonomy=settings.taxonomy, store=store, **options)
+    return Seen(answers, captions, store, survival, distances)
+
+
+def _baselines(mllm: Mllm, shown: StimulusSet, settings: ExamConfig, progress: bool) -> dict[str, Activations]:
+    """Pixel statistics, and the last vision site of a random-weight model of the same architecture."""
+    ids = tuple(s.id for s in shown)
+    found = {"pixel-statistics": Activations(ids, np.stack([pixel_statistics(s.image) for s in shown]))}
+    if settings.random_baseline:
+        import torch
+
+        torch.manual_seed(settings.seed)
+        blank = type(mllm.model)(mllm.model.config).eval().to(mllm.device, mllm.model.dtype)
+        site = mllm.stages.read_layer
+        store = extract(mllm.with_model(blank), shown, [site], progress=progress)
+        found["random-weights"] = store.read(site)
+    return found
+
+
+def _last_position(
+    mllm: Mllm, shown: StimulusSet, settings: ExamConfig, out: Path, progress: bool
+) -> SweepResult:
+    store = extract(mllm, shown, pool="last", out=out, progress=progress, strict=settings.strict)
+    return sweep(store, taxonomy=settings.taxonomy, seed=settings.seed, folds=settings.folds, n_boot=settings.n_boot,
+                 progress=progress)  # fmt: skip
+
+
+def _arm(
+    name: str, mllm: Mllm, train: StimulusSet, shown: StimulusSet, base: Seen, settings: ExamConfig, folder: Path, progress: bool
+) -> tuple[Tuned, Seen]:
+    tuned = tune(
+        mllm,
+        train,
+        name.split("+")[0],
+        method=settings.method,
+        steps=settings.steps,
+        batch_size=settings.batch_size,
+        lr=settings.lr,
+        constraint="align" if name.endswith("+constraint") else None,
+        constraint_weight=settings.constraint_weight,
+        replay=settings.replay,
+        taxonomy=settings.taxonomy,
+        held_out=shown.references,
+        seed=settings.seed,
+        progress=progress,
+        out=folder / "arms" / name,
+    )
+    return tuned, _measure(tuned.mllm, shown, settings, folder / "activations" / name, progress, base.captions)
+
+
+def _entry(tuned: Tuned | None, seen: Seen, base: Seen, name: str = "base") -> dict[str, Any]:
+    """One row of the tuning matrix."""
+    entry = tuning_entry(name, seen.answers, base.answers if tuned else None)
+    entry |= {
+        "captions": seen.captions.as_dict(),
+        "best_probe": best_probe(seen.survival),
+        "projector_probe": site_probe(seen.survival, "projector"),
+        "distance": {k: seen.distances.row("projector")[k] for k in ("cosine", "centred", "margin", "zero_shot")},
+    }
+    return entry if tuned is None else {**entry, **audit_dict(tuned)}
+
+
+def _survival(mllm: Mllm, base: Seen, arms: Mapping[str, tuple[Tuned, Seen]], last: SweepResult) -> dict[str, Any]:
+    rows = base.survival.table
+    return {
+        "target": base.survival.target,
+        "chance": rows[0]["chance"],
+        "majority": rows[0]["majority"],
+        "read_layer": mllm.stages.read_layer,
+        "base": [row for row in rows if row["component"] != "baseline"],
+        "baselines": [row for row in rows if row["component"] == "baseline"],
+        "arms": {name: seen.survival.table for name, (_, seen) in arms.items()},
+        "last_position": last.table,
+        "lost": lost(base.survival, mllm.stages.read_layer),
+    }
+
+
+def _distance(
+    mllm: Mllm, base: Seen, arms: Mapping[str, tuple[Tuned, Seen]], shown_arm: str | None, settings: ExamConfig
+) -> dict[str, Any]:
+    compared = {n: compare(base.distances, seen.distances, settings.n_boot, settings.seed) for n, (_, seen) in arms.items()}
+    result: dict[str, Any] = {"base": base.distances.table, "compare": compared, "shown_arm": shown_arm, "plane": None}
+    if shown_arm is not None:
+        asked = question("distortion", settings.taxonomy)
+        at = {id: row for row, id in enumerate(base.store.ids)}
+        rows = [at[id] for id in base.distances.ids]
+        before, after = (np.asarray(s.store.read("projector").values, float)[rows] for s in (base, arms[shown_arm][1]))
+        words = word_embeddings(mllm, list(asked.options.values()))
+        labels, ids = base.distances.labels.tolist(), base.distances.ids
+        result["plane"] = plane(before, after, words, labels, ids, list(asked.options), settings.seed).as_dict()
+    return result
+
+
+def _stimuli(
+    shown: StimulusSet, train: StimulusSet, skipped: list[dict[str, str]], settings: ExamConfig
+) -> dict[str, Any]:
+    chosen = load_taxonomy(settings.taxonomy)
+    return {
+        "exam": _summary(shown, settings),
+        "train": _summary(train, settings),
+        "skipped": skipped,
+        "severity": _severity(shown, settings),
+        "examples": [
+            {"id": s.id, "class": label, "type": s.type, "level": s.level, "reference": s.reference, "png": _png(s.image)}
+            for label in chosen.classes
+            for s in [x for x in shown if chosen.label(x) == label][:2]
+        ],
+    }
+
+
+def _summary(stimuli: StimulusSet, settings: ExamConfig) -> dict[str, Any]:
+    chosen = load_taxonomy(settings.taxonomy)
+    counts: dict[str, dict[str, int]] = {"types": {}, "classes": {}, "sources": {}}
+    for s in stimuli:
+        for key, value in (("types", s.type or "clean"), ("classes", chosen.label(s) or "none"), ("sources", s.source)):
+            counts[key][value] = counts[key].get(value, 0) + 1
+    about = {"name": stimuli.name, "n": len(stimuli), "references": len(stimuli.references), "levels": list(settings.levels)}
+    return {**about, **counts, "info": stimuli.info}
+
+
+def _severity(stimuli: StimulusSet, settings: ExamConfig) -> list[dict[str, Any]]:
+    chosen = load_taxonomy(settings.taxonomy)
+    cells: dict[tuple[str, int | None], list[Any]] = {}
+    for s in stimuli:
+        cells.setdefault((chosen.label(s) or "none", s.level), []).append(s)
+    rows = []
+    for (label, level), own in sorted(cells.items(), key=lambda item: (item[0][0], item[0][1] or 0)):
+        row: dict[str, Any] = {"class": label, "level": level, "n": len(own)}
+        for name in ("psnr", "ssim"):
+            values = [getattr(s, name) for s in own if getattr(s, name) is not None]
+            row[name] = float(np.mean(values)) if values else None
+        rows.append(row)
+    return rows
+
+
+def _png(image: np.ndarray) -> str:
+    from PIL import Image
+
+    picture, buffer = Image.fromarray(image), BytesIO()
+    picture.thumbnail((160, 160))
+    picture.save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _tables(results: Mapping[str, Any], base: Seen, arms: Mapping[str, tuple[Tuned, Seen]], folder: Path) -> None:
+    """The rows behind every number, as CSV."""
+    survival = results["survival"]
+    write_csv(survival["base"] + survival["baselines"], folder / "survival.csv")
+    write_csv(survival["lost"], folder / "survival_changes.csv")
+    write_csv([{"arm": n, **row} for n, rows in survival["arms"].items() for row in rows], folder / "survival_arms.csv")
+    write_csv(results["verdict"]["evidence"], folder / "verdict.csv")
+    write_csv(results["distance"]["base"], folder / "distance.csv")
+    changes = results["distance"]["compare"].items()
+    write_csv([{"arm": n, **row} for n, rows in changes for row in rows], folder / "distance_changes.csv")
+    write_csv(results["stimuli"]["severity"], folder / "severity.csv")
+    for name, seen in {"base": base, **{n: s for n, (_, s) in arms.items()}}.items():
+        write_csv(seen.answers.table, folder / f"answers_{name}.csv")
+        write_csv(seen.captions.table, folder / f"captions_{name}.csv")

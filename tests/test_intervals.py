@@ -1,0 +1,111 @@
+"""Intervals over references: known values, coverage, symmetry."""
+
+import numpy as np
+import pytest
+
+from probes.intervals import (
+    balanced_accuracies,
+    balanced_difference,
+    balanced_interval,
+    group_bootstrap,
+    holm,
+    paired_difference,
+    resamples,
+)
+from stimuli.errors import InputError
+
+
+def clustered(rng: np.random.Generator, groups: int = 30, size: int = 8) -> tuple[np.ndarray, np.ndarray]:
+    """Values of mean 0 that share an effect within their group."""
+    number = np.repeat(np.arange(groups), size)
+    return rng.normal(size=groups)[number] + 0.3 * rng.normal(size=groups * size), number
+
+
+def test_group_interval_covers_where_an_interval_over_rows_does_not() -> None:
+    rng = np.random.default_rng(0)
+    over_groups, over_rows = 0, 0
+    for run in range(200):
+        values, groups = clustered(rng)
+        by_group = group_bootstrap(values, groups, 300, run)
+        by_row = group_bootstrap(values, np.arange(len(values)), 300, run)
+        over_groups += by_group.low <= 0 <= by_group.high
+        over_rows += by_row.low <= 0 <= by_row.high
+    assert 0.88 <= over_groups / 200 <= 0.99
+    assert over_rows / 200 < 0.7
+
+
+def test_paired_p_is_rarely_small_without_an_effect_and_small_with_one() -> None:
+    rng = np.random.default_rng(1)
+    found = []
+    for run in range(200):
+        values, groups = clustered(rng)
+        found.append(paired_difference(np.zeros(len(values)), values, groups, 400, run).p)
+    assert np.mean(np.array(found) < 0.05) < 0.12
+    values, groups = clustered(rng)
+    assert paired_difference(values, values + 1 + 0.1 * rng.normal(size=len(values)), groups).p < 0.01
+
+
+def test_paired_difference_is_symmetric() -> None:
+    rng = np.random.default_rng(2)
+    (a, groups), (b, _) = clustered(rng), clustered(rng)
+    there, back = paired_difference(a, b, groups), paired_difference(b, a, groups)
+    assert (there.value, there.low, there.high) == pytest.approx((-back.value, -back.high, -back.low))
+    assert there.p == back.p
+    labels = np.tile(["x", "y"], len(a) // 2)
+    there, back = (balanced_difference(*pair, labels, groups) for pair in ((a > 0, b > 0), (b > 0, a > 0)))
+    assert (there.value, there.low, there.high) == pytest.approx((-back.value, -back.high, -back.low))
+    assert there.p == back.p
+
+
+def test_no_change_has_a_zero_interval_and_p_one() -> None:
+    values, groups = clustered(np.random.default_rng(3))
+    same = paired_difference(values, values, groups)
+    assert (same.value, same.low, same.high, same.p) == (0, 0, 0, 1)
+
+
+def test_p_is_never_zero_and_nothing_measured_is_never_significant() -> None:
+    values, groups = clustered(np.random.default_rng(4))
+    assert paired_difference(values, values + 5, groups, 99).p == pytest.approx(2 / 100)
+    unknown = paired_difference(values, np.full(len(values), np.nan), groups)
+    assert np.isnan([unknown.value, unknown.low, unknown.high]).all()
+    assert unknown.p == 1
+
+
+def test_balanced_accuracy_is_mean_recall_and_matches_a_loop_over_resamples() -> None:
+    from sklearn.metrics import balanced_accuracy_score
+
+    rng = np.random.default_rng(5)
+    labels, groups = rng.choice(list("abc"), 120, p=[0.6, 0.3, 0.1]), rng.integers(0, 20, 120)
+    answers = np.where(rng.random(120) < 0.5, labels, "a")
+    weights = resamples(20, 5, 0)
+    fast = balanced_accuracies(answers == labels, labels, groups, weights)
+    names = np.unique(groups)
+    for row, value in zip(weights, fast, strict=True):
+        picked = np.concatenate([np.flatnonzero(groups == name) for name, w in zip(names, row, strict=True) for _ in range(int(w))])
+        assert value == pytest.approx(balanced_accuracy_score(labels[picked], answers[picked]))
+    whole = balanced_interval(answers == labels, labels, groups)
+    assert whole.value == pytest.approx(balanced_accuracy_score(labels, answers))
+    assert whole.low < whole.value < whole.high
+
+
+def test_unanswered_rows_are_left_out() -> None:
+    values, groups = np.array([1.0, np.nan, 3.0, 5.0]), np.array(["a", "a", "b", "c"])
+    assert group_bootstrap(values, groups).value == 3
+
+
+def test_holm_gives_the_textbook_values_in_the_given_order() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.9, 0.8]) == [1, 1]
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []
+
+
+def test_same_seed_same_interval_other_seed_another() -> None:
+    values, groups = clustered(np.random.default_rng(6))
+    assert group_bootstrap(values, groups, seed=1) == group_bootstrap(values, groups, seed=1)
+    assert group_bootstrap(values, groups, seed=1) != group_bootstrap(values, groups, seed=2)
+
+
+def test_one_reference_has_no_interval() -> None:
+    with pytest.raises(InputError, match="needs at least 2 of them, got 1. Show more references"):
+        group_bootstrap(np.ones(4), np.zeros(4))

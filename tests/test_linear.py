@@ -1,0 +1,102 @@
+"""The probe learns what is there, finds nothing where nothing is, and never sees its test references."""
+
+import numpy as np
+import pytest
+
+from probes.linear import PENALTIES, fit_predict
+from probes.splits import grouped_folds
+from stimuli.errors import InputError
+
+GROUPS = np.repeat(np.arange(20), 8)
+LABELS = np.tile(list("abcd"), 40)
+
+
+def planted(strength: float, d: int = 24, seed: int = 0) -> np.ndarray:
+    """Noise, an effect of the reference, and ``strength`` times a direction per class."""
+    rng = np.random.default_rng(seed)
+    direction = rng.normal(size=(4, d))[np.unique(LABELS, return_inverse=True)[1]]
+    return rng.normal(size=(160, d)) + 2 * rng.normal(size=(20, d))[GROUPS] + strength * direction
+
+
+def accuracy(values: np.ndarray, **options: object) -> float:
+    found = fit_predict(values, LABELS, GROUPS, grouped_folds(LABELS, GROUPS), **options)  # type: ignore[arg-type]
+    return float(np.mean(found.predicted == LABELS))
+
+
+def test_a_planted_signal_is_found_and_noise_is_chance() -> None:
+    assert accuracy(planted(2)) > 0.9
+    assert abs(np.mean([accuracy(planted(0, seed=seed)) for seed in range(5)]) - 0.25) < 0.06
+
+
+def test_more_dimensions_than_rows() -> None:
+    assert accuracy(planted(1, d=400)) > 0.9
+
+
+def test_a_code_of_the_reference_is_worth_nothing_on_other_references() -> None:
+    one_label_each = np.repeat(list("abcd") * 5, 8)
+    values = np.eye(20)[GROUPS] + 0.01 * np.random.default_rng(0).normal(size=(160, 20))
+    found = fit_predict(values, one_label_each, GROUPS, grouped_folds(one_label_each, GROUPS))
+    assert np.mean(found.predicted == one_label_each) < 0.4
+    leaky = [(np.flatnonzero(np.arange(160) % 2 == side), np.flatnonzero(np.arange(160) % 2 != side)) for side in (0, 1)]
+    seen = fit_predict(values, one_label_each, GROUPS, leaky, penalties=[1.0])
+    assert np.mean(seen.predicted == one_label_each) == 1
+
+
+def test_test_rows_change_nothing_in_the_probe_that_predicts_the_others() -> None:
+    values, split = planted(1), grouped_folds(LABELS, GROUPS)
+    spoilt = values.copy()
+    held = split[0][1]
+    spoilt[held[1:]] += 1e3
+    a, b = (fit_predict(v, LABELS, GROUPS, split) for v in (values, spoilt))
+    assert a.penalties[0] == b.penalties[0]
+    np.testing.assert_allclose(a.probabilities[held[0]], b.probabilities[held[0]], atol=1e-3)
+
+
+def test_probabilities_are_probabilities_over_the_named_classes() -> None:
+    found = fit_predict(planted(1), LABELS, GROUPS, grouped_folds(LABELS, GROUPS))
+    assert found.classes == ("a", "b", "c", "d")
+    assert found.probabilities.shape == (160, 4)
+    np.testing.assert_allclose(found.probabilities.sum(1), 1)
+    assert set(found.penalties) <= set(PENALTIES)
+
+
+def test_the_penalty_is_chosen_by_what_helps() -> None:
+    split = grouped_folds(LABELS, GROUPS)
+    nothing = fit_predict(planted(0, d=100), LABELS, GROUPS, split, penalties=(0.1, 1000.0))
+    assert set(nothing.penalties) == {1000.0}
+    clear = fit_predict(planted(4), LABELS, GROUPS, split, penalties=(0.1, 1e5))
+    assert set(clear.penalties) == {0.1}
+
+
+def test_a_scale_per_feature_does_not_matter() -> None:
+    values = planted(0.5)
+    split = grouped_folds(LABELS, GROUPS)
+    a, b = (fit_predict(v, LABELS, GROUPS, split) for v in (values, values * np.geomspace(1e-4, 1e4, 24) + 7))
+    np.testing.assert_allclose(a.probabilities, b.probabilities, atol=1e-6)
+
+
+def test_same_seed_same_prediction() -> None:
+    values, split = planted(0.5), grouped_folds(LABELS, GROUPS)
+    a, b = (fit_predict(values, LABELS, GROUPS, split, seed=4) for _ in range(2))
+    assert np.array_equal(a.probabilities, b.probabilities)
+
+
+@pytest.mark.parametrize("references", [3, 4])
+def test_few_references_still_choose_a_penalty(references: int) -> None:
+    keep = GROUPS < references
+    split = grouped_folds(LABELS[keep], GROUPS[keep], 3)
+    found = fit_predict(planted(3)[keep], LABELS[keep], GROUPS[keep], split)
+    assert np.mean(found.predicted == LABELS[keep]) > 0.5
+
+
+def test_a_class_of_two_references_can_be_probed() -> None:
+    labels = np.where((LABELS == "d") & (GROUPS > 1), "a", LABELS)
+    found = fit_predict(planted(2), labels, GROUPS, grouped_folds(labels, GROUPS))
+    assert found.classes == ("a", "b", "c", "d")
+
+
+def test_activations_that_are_not_finite_are_refused() -> None:
+    values = planted(1)
+    values[[7, 9], 3] = np.nan, np.inf
+    with pytest.raises(InputError, match=r"2 of 160 activation rows hold NaN or infinity \(first row 7\)"):
+        accuracy(values)
