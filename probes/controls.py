@@ -32,9 +32,14 @@ def content_accuracy(values: np.ndarray, references: np.ndarray, seed: int = 0) 
         seed: of the dealing.
 
     Returns:
-        (accuracy, chance), both in [0, 1].
+        (accuracy, chance), both in [0, 1]; references shown once are left out, and accuracy is NaN if all are.
     """
-    names, number = np.unique(references, return_inverse=True)
+    names, number, shown = np.unique(references, return_inverse=True, return_counts=True)
+    again = shown[number] > 1
+    if not again.any():
+        return float("nan"), 1 / len(names)
+    if not again.all():
+        return content_accuracy(values[again], np.asarray(references)[again], seed)
     rng = np.random.default_rng([seed, 44])
     fold = np.empty(len(values), int)
     for reference in range(len(names)):

@@ -128,6 +128,6 @@ def _interval(value: float, draws: np.ndarray) -> Interval:
 
 def _difference(value: float, draws: np.ndarray) -> Difference:
     interval = _interval(value, draws)
-    below, above = float(np.sum(draws <= 0)), float(np.sum(draws >= 0))
+    below, above = float(np.sum(~(draws > 0))), float(np.sum(~(draws < 0)))  # NaN counts on both sides
     p = min(1.0, 2 * (min(below, above) + 1) / (len(draws) + 1))  # never 0: Davison and Hinkley 1997, 4.2
     return Difference(interval.value, interval.low, interval.high, p)

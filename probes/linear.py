@@ -65,8 +65,8 @@ def fit_predict(
         )
     classes, targets = np.unique(labels, return_inverse=True)
     k, n = len(classes), len(values)
-    chosen = np.array([penalties[0]] * len(folds))
-    if len(penalties) > 1:
+    chosen = np.array([penalties[len(penalties) // 2]] * len(folds))  # where there is too little to choose by
+    if len(penalties) > 1 and min(_inner_folds(targets[train], groups[train]) for train, _ in folds) > 1:
         chosen = _choose(values, targets, groups, folds, penalties, seed, k)
     weights = np.zeros((len(folds), n))
     for row, (train, _) in enumerate(folds):
@@ -90,7 +90,8 @@ def _choose(
     """The penalty of least inner log-loss for each outer fold."""
     weights, tests, lams, owner = [], [], [], []
     for index, (train, _) in enumerate(folds):
-        for inside, held in grouped_folds(targets[train], groups[train], INNER, seed):
+        inner = _inner_folds(targets[train], groups[train])
+        for inside, held in grouped_folds(targets[train], groups[train], inner, seed, strict=False):
             row = np.zeros(len(values))
             row[train[inside]] = 1
             for penalty in penalties:
@@ -100,10 +101,14 @@ def _choose(
                 owner.append(index)
     logits = solve(values, targets, np.stack(weights), np.array(lams), k).logits(values)
     losses = np.zeros((len(folds), len(penalties)))
-    for row, (held, lam, index) in enumerate(zip(tests, lams, owner, strict=True)):
-        p = _softmax(logits[row, held])[np.arange(len(held)), targets[held]]
+    for problem, (held, lam, index) in enumerate(zip(tests, lams, owner, strict=True)):
+        p = _softmax(logits[problem, held])[np.arange(len(held)), targets[held]]
         losses[index, penalties.index(lam)] += -np.log(np.clip(p, 1e-12, 1)).sum()
     return np.asarray(penalties)[losses.argmin(1)]
+
+
+def _inner_folds(targets: np.ndarray, groups: np.ndarray) -> int:
+    return min(INNER, len(np.unique(groups)), int(np.bincount(targets).max()))
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

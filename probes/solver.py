@@ -28,7 +28,7 @@ class Solution:
 
     def logits(self, values: np.ndarray) -> np.ndarray:
         """(P, n, k) for values (n, d)."""
-        return np.einsum("nd,pdk->pnk", values, self.coef) + self.intercept[:, None]
+        return np.matmul(values, self.coef) + self.intercept[:, None]
 
 
 def solve(
@@ -58,10 +58,12 @@ def solve(
     x = torch.as_tensor(np.asarray(values), dtype=torch.float64)
     w = torch.as_tensor(weights, dtype=torch.float64)
     p, n, d = len(w), len(x), x.shape[1]
+    shift = x.mean(0)
+    x = x - shift  # a large common offset would cost the variance its digits
     count = w.sum(1, keepdim=True)
     mean = (w @ x) / count  # (P, d)
     spread = ((w @ x**2) / count - mean**2).clamp(min=0).sqrt()
-    spread = torch.where(spread > 1e-9 * (1 + mean.abs()), spread, torch.ones_like(spread))
+    spread = torch.where(spread > 1e-9 * (1 + (mean + shift).abs()), spread, torch.ones_like(spread))
     y = torch.as_tensor(targets).expand(p, n)
     onehot = torch.nn.functional.one_hot(y.long(), k).double()  # (P, n, k)
     lam = torch.as_tensor(penalties, dtype=torch.float64)[:, None, None]
@@ -83,7 +85,7 @@ def solve(
 
     theta, used = _lbfgs(evaluate, p, (d + 1) * k, (d + 1, k), tolerance, iterations)
     coef = theta[:, :d] / spread[:, :, None]
-    intercept = theta[:, d] - torch.einsum("pd,pdk->pk", mean, coef)
+    intercept = theta[:, d] - torch.einsum("pd,pdk->pk", mean + shift, coef)
     return Solution(coef.numpy(), intercept.numpy(), used)
 
 

@@ -13,12 +13,17 @@ Fold = tuple[np.ndarray, np.ndarray]
 
 
 def grouped_folds(
-    labels: Sequence[str] | np.ndarray, groups: Sequence[str] | np.ndarray, folds: int = 5, seed: int = 0
+    labels: Sequence[str] | np.ndarray,
+    groups: Sequence[str] | np.ndarray,
+    folds: int = 5,
+    seed: int = 0,
+    *,
+    strict: bool = True,
 ) -> list[Fold]:
-    """Stratified folds by group: (train, test) row numbers each.
+    """Stratified folds by group: (train, test) row numbers each; not ``strict`` allows classes in a single group.
 
     Raises:
-        InputError: fewer groups than folds, or a class that stands in fewer than two groups.
+        InputError: fewer groups than folds, no class with a stimulus per fold, or a class in fewer than two groups.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -28,7 +33,13 @@ def grouped_folds(
         raise InputError(
             f"{folds} folds by reference need at least {folds} references, got {n_groups}. Show more or set folds lower."
         )
-    for label in np.unique(labels):
+    largest = int(np.unique(labels, return_counts=True)[1].max())
+    if largest < folds:
+        raise InputError(
+            f"{folds} folds need a class of at least {folds} stimuli, got {largest} in the largest. "
+            "Show more or set folds lower."
+        )
+    for label in np.unique(labels) if strict else ():
         if len(np.unique(groups[labels == label])) < 2:
             raise InputError(
                 f"The class '{label}' stands in fewer than two references, so it cannot be both trained and tested. "

@@ -194,11 +194,16 @@ def compare_runs(before: SweepResult, after: SweepResult) -> Table:
     """Change in score per site between two runs on the same stimuli, paired over references, Holm over sites.
 
     Raises:
-        InputError: the runs are not over the same stimuli.
+        InputError: the runs are not over the same stimuli and labels.
     """
     if before.ids != after.ids:
         raise InputError(
             "The two runs are over different stimuli, so they cannot be paired. Extract both from the same set."
+        )
+    if before.target != after.target or not np.array_equal(before.labels, after.labels):
+        raise InputError(
+            f"The two runs have other labels (target '{before.target}' and target '{after.target}'), so they cannot be "
+            "paired. Sweep both for the same target and taxonomy."
         )
     rows: Table = []
     for site in before.predictions:
@@ -224,30 +229,36 @@ def _labels(store: Readable, target: str, taxonomy: str | Path) -> tuple[np.ndar
         label = chosen.label_of(known["type"], bool(known.get("is_identity")))
         if target == "type" and label is not None:
             label = known["type"] or "clean"
-        if target == "level" and label is not None:
-            label = f"level {known['level']}" if known["level"] else "clean"
+        if target == "level" and label is not None and known["type"] is not None:
+            label = f"level {known['level']}" if known["level"] is not None else None
         found.append(label)
     keep = np.array([label is not None for label in found], bool)
     labels = np.array([label for label in found if label is not None])
     if len(np.unique(labels)) < 2:
         raise InputError(
-            f"The target '{target}' needs at least two classes among the stimuli, got {sorted(set(labels)) or 'none'}. "
-            "Show distorted versions (sn.stimuli.distorted_set) or give their types in a CSV."
+            f"The target '{target}' needs at least two classes among the stimuli, "
+            f"got {sorted(set(labels.tolist())) or 'none'}. Show distorted versions (sn.stimuli.distorted_set) or give their types in a CSV."
         )
     return labels, keep
 
 
 def _rows(activations: Activations, ids: tuple[str, ...], site: str) -> np.ndarray:
     """The rows of the labelled stimuli, in their order."""
-    if activations.ids == ids:
-        return np.asarray(activations.values, float)
     at = {id: row for row, id in enumerate(activations.ids)}
     missing = [id for id in ids if id not in at]
     if missing:
         raise InputError(
             f"'{site}' lacks {len(missing)} of {len(ids)} stimuli (first: {missing[0]}). Extract it on the same set."
         )
-    return np.asarray(activations.values[[at[id] for id in ids]], float)
+    same = activations.ids == ids
+    values = np.asarray(activations.values if same else activations.values[[at[id] for id in ids]], float)
+    wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
+    if len(wrong):
+        raise InputError(
+            f"At site '{site}': {len(wrong)} of {len(ids)} activation rows hold NaN or infinity (stimuli "
+            f"{', '.join(ids[row] for row in wrong[:3])}). Extract in float32, or look at these stimuli."
+        )
+    return values
 
 
 def _component(site: str) -> str:

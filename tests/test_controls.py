@@ -49,3 +49,5 @@ def test_content_of_references_shown_once_cannot_be_judged() -> None:
     accuracy, chance = content_accuracy(np.random.default_rng(0).normal(size=(10, 4)), np.arange(10))
     assert np.isnan(accuracy)
     assert chance == 0.1
+    mixed = np.array([0, 0, 1, 1, 2])
+    assert content_accuracy(np.array([[0.0], [0], [5], [5], [9]]), mixed) == (1, 0.5)

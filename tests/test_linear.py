@@ -37,7 +37,8 @@ def test_a_code_of_the_reference_is_worth_nothing_on_other_references() -> None:
     values = np.eye(20)[GROUPS] + 0.01 * np.random.default_rng(0).normal(size=(160, 20))
     found = fit_predict(values, one_label_each, GROUPS, grouped_folds(one_label_each, GROUPS))
     assert np.mean(found.predicted == one_label_each) < 0.4
-    leaky = [(np.flatnonzero(np.arange(160) % 2 == side), np.flatnonzero(np.arange(160) % 2 != side)) for side in (0, 1)]
+    even, odd = np.arange(0, 160, 2), np.arange(1, 160, 2)
+    leaky = [(even, odd), (odd, even)]
     seen = fit_predict(values, one_label_each, GROUPS, leaky, penalties=[1.0])
     assert np.mean(seen.predicted == one_label_each) == 1
 
@@ -81,11 +82,11 @@ def test_same_seed_same_prediction() -> None:
     assert np.array_equal(a.probabilities, b.probabilities)
 
 
-@pytest.mark.parametrize("references", [3, 4])
-def test_few_references_still_choose_a_penalty(references: int) -> None:
+@pytest.mark.parametrize(("references", "folds"), [(2, 2), (3, 3), (4, 3)])
+def test_few_references_can_still_be_probed(references: int, folds: int) -> None:
     keep = GROUPS < references
-    split = grouped_folds(LABELS[keep], GROUPS[keep], 3)
-    found = fit_predict(planted(3)[keep], LABELS[keep], GROUPS[keep], split)
+    split = grouped_folds(LABELS[keep], GROUPS[keep], folds)
+    found = fit_predict(planted(6)[keep], LABELS[keep], GROUPS[keep], split)
     assert np.mean(found.predicted == LABELS[keep]) > 0.5
 
 

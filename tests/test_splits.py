@@ -37,8 +37,10 @@ def test_a_leak_is_refused_by_name() -> None:
 
 def test_too_few_references_and_too_rare_classes_are_refused() -> None:
     with pytest.raises(InputError, match="5 folds by reference need at least 5 references, got 3"):
-        grouped_folds(["a", "b"] * 3, [0, 0, 1, 1, 2, 2])
+        grouped_folds(["a", "b"] * 3, list("xxyyzz"))
     labels = ["a", "b"] * 6
     labels[0] = "rare"
     with pytest.raises(InputError, match="The class 'rare' stands in fewer than two references"):
         grouped_folds(labels, np.repeat(np.arange(6), 2))
+    with pytest.raises(InputError, match="5 folds need a class of at least 5 stimuli, got 3 in the largest"):
+        grouped_folds(["a", "b"] * 3, np.arange(6))

@@ -86,7 +86,8 @@ def test_rows_say_what_they_are_of(result: SweepResult) -> None:
     row = result.row("vision.0")
     expected = {"component": "vision", "dim": 12, "n": 160, "references": 20, "chance": 0.25, "majority": 0.25}
     assert expected.items() <= row.items()
-    assert row["content"] > 3 * row["content_chance"] == pytest.approx(3 / 20)
+    assert row["content_chance"] == pytest.approx(1 / 20)
+    assert result.row("llm.0")["content"] > 0.5
     assert [r["component"] for r in result.table] == ["input", "vision", "vision", "projector", "llm", "llm"]
     assert [r["order"] for r in result.table] == list(range(6))
 

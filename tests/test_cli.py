@@ -1,0 +1,97 @@
+"""The command line in fresh processes: help, the smaller commands, and bad input by its words."""
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+
+def run(*arguments: str | Path, ok: bool = True) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "snellen", *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )
+    if ok:
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr, done.stderr
+    return " ".join(done.stderr.split())
+
+
+COMMANDS = ("exam", "stages", "stimuli", "extract", "probe", "ask", "tune", "distance", "report", "verify")
+
+
+def test_help_lists_the_commands_and_each_has_an_example() -> None:
+    text = run("--help")
+    assert all(command in text for command in COMMANDS)
+    from typer.testing import CliRunner
+
+    from snellen.cli import app
+
+    for command in COMMANDS:
+        assert f"snellen {command}" in CliRunner().invoke(app, [command, "--help"]).stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("exam", "nonsense"), "Unknown model 'nonsense': there is no such folder, and it is no hub id"),
+        (("exam", "--budget", "huge"), "Unknown budget 'huge'. Expected one of demo, full"),
+        (("exam", "--set", "taxonomy=paper9"), "Unknown taxonomy 'paper9'. Known taxonomies: paper8"),
+        (("exam", "--set", "arms=[retina]"), "setting 'arms.0' cannot be used"),
+        (("tune", "retina"), "Unknown component 'retina'. Expected one of vision, projector, llm"),
+        (("tune", "llm", "--constraint", "align"), "constraint='align' shapes visual tokens"),
+        (("extract", "--sites", "vision.99"), "Unknown site 'vision.99'. The nearest sites of this model are vision."),
+        (("ask", "--levels", "high"), "Got --levels high; expected whole numbers from 1 to 5"),
+        (("ask", "--images", "no-such-folder"), "There is no folder no-such-folder"),
+        (("report", "."), "holds no finished exam (no results.json)"),
+        (("verify", "tests"), "There are no activations at or below tests"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_paragraph_and_a_non_zero_exit(
+    arguments: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = ("--out", str(tmp_path / "out")) if arguments[0] in ("exam", "tune", "extract") else ()
+    assert words in run(*arguments, *out, ok=False)
+    assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_a_folder_without_config_no_images_and_an_occupied_output_are_refused(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    assert "has no config.json, so it is no checkpoint" in run("stages", empty, ok=False)
+    out = tmp_path / "out"
+    assert "holds zero images" in run("exam", "--images", empty, "--out", out, ok=False)
+    occupied = tmp_path / "occupied"
+    occupied.mkdir()
+    (occupied / "thesis.txt").write_text("precious")
+    assert "is not empty and holds no exam" in run("exam", "--out", occupied, ok=False)
+    assert (occupied / "thesis.txt").read_text() == "precious"
+
+
+def test_stages_shows_the_map_without_weights() -> None:
+    text = run("stages", "embedded")
+    assert "the projector reads vision.5" in text and "model.multi_modal_projector" in text
+
+
+@pytest.mark.slow
+def test_stimuli_extract_probe_ask_and_verify_work_together(tmp_path: Path) -> None:
+    assert "64 stimuli" in run("stimuli", tmp_path / "s", "--references", "8", "--levels", "3,5")
+    with open(tmp_path / "s" / "stimuli.csv") as handle:
+        rows = list(csv.DictReader(handle))
+    assert len(rows) == 64 and Image.open(tmp_path / "s" / rows[0]["image"]).size == (128, 128)
+    listing = tmp_path / "s" / "stimuli.csv"
+    text = run("extract", "--images", listing, "--out", tmp_path / "a", "--sites", "vision.2,projector", "--no-progress")
+    assert "64 stimuli, 2 sites" in text
+    assert "projector" in run("probe", tmp_path / "a", "--out", tmp_path / "p.csv", "--no-progress")
+    assert (tmp_path / "p.csv").read_text().startswith("order,site")
+    assert "accuracy" in run("ask", "--images", listing, "--out", tmp_path / "answers.csv", "--no-progress")
+    assert "1 folders of activations checked, 0 problems" in run("verify", tmp_path)
+    shard = next((tmp_path / "a").glob("shard-*.safetensors"))
+    damaged = bytearray(shard.read_bytes())
+    damaged[-5] ^= 1
+    shard.write_bytes(damaged)
+    assert "does not match its checksum" in run("verify", tmp_path, ok=False)

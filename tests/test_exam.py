@@ -1,0 +1,133 @@
+"""The exam end to end on a small budget, its outputs, and what it refuses."""
+
+import csv
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import snellen as sn
+from stimuli.errors import InputError
+
+SMALL: dict[str, Any] = {
+    "references": 10, "train_references": 10, "steps": 1, "batch_size": 8, "levels": (3, 5), "n_boot": 100, "folds": 3,
+    "progress": False,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return sn.exam("embedded", tmp_path_factory.mktemp("exam") / "run", **SMALL)
+
+
+@pytest.mark.slow
+def test_results_have_every_part_and_every_number_is_finite_or_null(finished: Any) -> None:
+    results = json.loads((finished.folder / "results.json").read_text())
+    assert set(results) == {"provenance", "stimuli", "perception", "survival", "tuning", "distance", "verdict"}
+    assert results["verdict"]["component"] in ("vision", "projector", "llm", "none", "cannot tell")
+    assert set(results["tuning"]["arms"]) == {"projector", "llm", "vision", "vision+constraint"}
+    for arm in results["tuning"]["arms"].values():
+        assert arm["audit"]["unchanged"] and arm["audit"]["largest_move"]["norm"] > 0
+    sites = [row["site"] for row in results["survival"]["base"]]
+    assert sites[:3] == ["pixels", "processed", "vision.embed"] and sites[-1].startswith("llm.")
+    assert [row["site"] for row in results["survival"]["baselines"]] == ["baseline:pixel-statistics", "baseline:random-weights"]
+    assert results["provenance"]["model"]["checksum"] and results["provenance"]["config"]["seed"] == 0
+
+
+@pytest.mark.slow
+def test_figures_come_as_png_pdf_svg_and_csv(finished: Any) -> None:
+    names = {path.stem for path in (finished.folder / "figures").glob("*.png")}
+    assert {"survival", "survival_arms", "tuning", "distance", "plane", "responses", "confusion"} <= names
+    for name in names:
+        for ending in ("png", "pdf", "svg", "csv"):
+            assert (finished.folder / "figures" / f"{name}.{ending}").stat().st_size > 100
+    with open(finished.folder / "tables" / "survival.csv") as handle:
+        rows = list(csv.DictReader(handle))
+    assert all(0 <= float(row["low"]) <= float(row["score"]) <= float(row["high"]) <= 1 for row in rows)
+
+
+@pytest.mark.slow
+def test_the_report_is_one_page_that_asks_for_nothing(finished: Any) -> None:
+    page = finished.report.read_text()
+    assert finished.sentence.split(":")[0][:40] in page.replace("&#39;", "'")
+    assert not re.findall(r"(?:src|href)=\"(?!data:|#)", page)
+    order = [page.index(f'id="{part}"') for part in ("verdict", "evidence", "detail", "made")]
+    assert order == sorted(order)
+    assert page.count("<img") == page.count("alt=") > 5
+
+
+@pytest.mark.slow
+def test_a_second_run_is_done_and_another_config_is_refused(finished: Any) -> None:
+    before = (finished.folder / "results.json").stat().st_mtime_ns
+    assert sn.exam("embedded", finished.folder, **SMALL).verdict == finished.verdict
+    assert (finished.folder / "results.json").stat().st_mtime_ns == before
+    with pytest.raises(InputError, match=r"holds another exam \(.*seed: 0 → 1.*nothing was overwritten"):
+        sn.exam("embedded", finished.folder, **SMALL, seed=1)
+
+
+@pytest.mark.slow
+def test_a_killed_exam_goes_on_and_gives_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from snellen import examination
+
+    small = {**SMALL, "arms": ("projector", "llm")}
+    whole = sn.exam("embedded", tmp_path / "whole", **small)
+    real = examination._arm
+
+    def dies(name: str, *arguments: Any) -> Any:
+        if name == "llm":
+            raise KeyboardInterrupt
+        return real(name, *arguments)
+
+    monkeypatch.setattr(examination, "_arm", dies)
+    with pytest.raises(KeyboardInterrupt):
+        sn.exam("embedded", tmp_path / "killed", **small)
+    assert (tmp_path / "killed" / "arms" / "projector" / "tuning.json").is_file()
+    assert not (tmp_path / "killed" / "results.json").exists()
+    monkeypatch.setattr(examination, "_arm", real)
+    resumed = sn.exam("embedded", tmp_path / "killed", **small)
+    for part in ("perception", "survival", "tuning", "verdict"):
+        assert json.dumps(resumed.results[part]) == json.dumps(whole.results[part]), part
+
+
+@pytest.mark.slow
+def test_the_users_own_images_with_one_of_them_broken(tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for i in range(12):
+        picture = sn.stimuli.exam_set(1, seed=i, measure=False, photographs=False, size=96)[-1].image
+        Image.fromarray(picture).save(folder / f"{i}.png")
+    exam_files = sorted(folder.iterdir())
+    from snellen.config import build
+    from snellen.examination import stimulus_sets
+
+    settings = {**SMALL, "references": 6, "train_references": 6, "arms": (), "images": str(folder)}
+    shown, train = stimulus_sets(build(None, {k: v for k, v in settings.items() if k != "progress"}))
+    assert not set(shown.references) & set(train.references) and len(shown.references) == 6
+    broken = folder / shown.references[0]
+    assert broken in exam_files
+    broken.write_bytes(broken.read_bytes()[:200])
+    done = sn.exam("embedded", tmp_path / "run", **settings)
+    assert {row["id"].split("+")[0] for row in done.results["stimuli"]["skipped"]} == {broken.name}
+    assert broken.name in done.report.read_text()
+    with pytest.raises(InputError, match=f"{broken.name} cannot be read"):
+        sn.exam("embedded", tmp_path / "strict", **{**settings, "strict": True})
+
+
+def test_an_output_folder_that_holds_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    with pytest.raises(InputError, match="is not empty and holds no exam of Snellen's"):
+        sn.exam("embedded", tmp_path)
+    assert (tmp_path / "thesis.txt").read_text() == "precious"
+
+
+def test_exam_and_training_stimuli_share_no_reference() -> None:
+    from snellen.config import build
+    from snellen.examination import stimulus_sets
+
+    shown, train = stimulus_sets(build(None, {"references": 10, "train_references": 10}))
+    assert not set(shown.references) & set(train.references)
+    assert not {np.asarray(s.image).tobytes() for s in shown} & {np.asarray(s.image).tobytes() for s in train}
