@@ -73,10 +73,17 @@ def captions_kept(
     }
     table: Table = []
     for i, s in enumerate(stimuli):
-        row: dict[str, Any] = {"id": s.id, "reference": s.reference, "describe": said["describe"][i], "said_quality": said["quality"][i]}
+        row: dict[str, Any] = {
+            "id": s.id,
+            "reference": s.reference,
+            "describe": said["describe"][i],
+            "said_quality": said["quality"][i],
+        }
         for name in ("colour", "shape"):
             known = s.attributes.get(name)
-            row[name] = None if known is None or (name == "colour" and _recoloured(s)) else float(_names(said["describe"][i], known))
+            row[name] = (
+                None if known is None or (name == "colour" and _recoloured(s)) else float(_names(said["describe"][i], known))
+            )
         row["quality"] = None if s.psnr is None else float(said["quality"][i].strip().lower() == quality(s.psnr))
         row["agreement"] = None if base is None else token_f1(said["describe"][i], base.table[i]["describe"])
         table.append(row)

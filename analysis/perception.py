@@ -54,7 +54,12 @@ class Answers:
         plain = {k: v for k, v in vars(self).items() if k not in left_out}
         references = len({row["reference"] for row in self.table})
         shape = {"n": len(self.table), "references": references, "classes": list(self.classes)}
-        return {**plain, **shape, "confusion": self.confusion.tolist(), "response_distribution": dict(self.response_distribution)}
+        return {
+            **plain,
+            **shape,
+            "confusion": self.confusion.tolist(),
+            "response_distribution": dict(self.response_distribution),
+        }
 
 
 def ask(
@@ -100,7 +105,9 @@ def ask(
     shown = list(images) if images is not None else [s.image for s in labelled]
     probabilities = None
     if protocol == "forced-choice":
-        loglik = option_loglik(mllm, shown, asked.prompt, list(asked.options.values()), batch_size=batch_size, progress=progress)
+        loglik = option_loglik(
+            mllm, shown, asked.prompt, list(asked.options.values()), batch_size=batch_size, progress=progress
+        )
         probabilities = np.exp(loglik - loglik.max(1, keepdims=True))
         probabilities /= probabilities.sum(1, keepdims=True)
         answers = [chosen.classes[i] for i in loglik.argmax(1)]

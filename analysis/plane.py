@@ -77,9 +77,7 @@ def plane(
         for when, start in (("before", 0), ("after", n))
         for i in range(n)
     ]
-    named = [
-        {"label": name, "x": float(spot[2 * n + i, 0]), "y": float(spot[2 * n + i, 1])} for i, name in enumerate(classes)
-    ]
+    named = [{"label": name, "x": float(spot[2 * n + i, 0]), "y": float(spot[2 * n + i, 1])} for i, name in enumerate(classes)]
     return Plane(used, trust, points, named, note)
 
 

@@ -128,7 +128,12 @@ def measures(features: np.ndarray, words: np.ndarray, targets: np.ndarray) -> di
     others = centred.copy()
     others[rows, targets] = -np.inf
     rival = others.max(1)
-    return {"cosine": 1 - raw[rows, targets], "centred": 1 - own, "margin": own - rival, "zero_shot": (own > rival).astype(float)}
+    return {
+        "cosine": 1 - raw[rows, targets],
+        "centred": 1 - own,
+        "margin": own - rival,
+        "zero_shot": (own > rival).astype(float),
+    }
 
 
 def compare(before: Distances, after: Distances, n_boot: int = 1000, seed: int = 0) -> Table:

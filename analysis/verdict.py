@@ -63,9 +63,7 @@ class Verdict:
         return dict(vars(self))
 
 
-def decide(
-    survival: SweepResult, read_layer: str, answers: Answers, arms: Sequence[Arm] = (), alpha: float = 0.05
-) -> Verdict:
+def decide(survival: SweepResult, read_layer: str, answers: Answers, arms: Sequence[Arm] = (), alpha: float = 0.05) -> Verdict:
     """Weigh the evidence by the rule in this module's docstring.
 
     Args:
@@ -155,22 +153,20 @@ def _cure(
     return [first.component, *tied], rows
 
 
-def _by_survival(
-    survival: SweepResult, read_layer: str, answers: Answers, losses: list[str], evidence: Table
-) -> Verdict:
+def _by_survival(survival: SweepResult, read_layer: str, answers: Answers, losses: list[str], evidence: Table) -> Verdict:
     best = survival.best()
     learnt = best is not None and survival.row(best)["low"] > survival.row(best)["control_high"]
     numbers = _numbers(survival, read_layer, answers)
     if not learnt or not losses:
         why = "no probe is above its shuffled control" if not learnt else "no step loses significantly"
         return Verdict(CANNOT_TELL, f"Cannot tell where it is lost: {why}. {_capital(numbers)}", "weak", evidence)
-    sentence = f"Usable distortion information is lost {WHERE[losses[0]]} (survival alone, nothing was tuned). {_capital(numbers)}"
+    sentence = (
+        f"Usable distortion information is lost {WHERE[losses[0]]} (survival alone, nothing was tuned). {_capital(numbers)}"
+    )
     return Verdict(losses[0], sentence, "weak", evidence)
 
 
-def _sentence(
-    component: str, survival: SweepResult, read_layer: str, answers: Answers, arms: Sequence[Arm]
-) -> str:
+def _sentence(component: str, survival: SweepResult, read_layer: str, answers: Answers, arms: Sequence[Arm]) -> str:
     """One sentence from the numbers."""
     own = max((a for a in arms if a.component == component), key=lambda a: a.answers.balanced_accuracy)
     rest = [a for a in arms if a.component != component]
@@ -195,9 +191,7 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _survival_rows(
-    survival: SweepResult, falls: Table, unsaid: tuple[str, Difference] | None, alpha: float
-) -> Table:
+def _survival_rows(survival: SweepResult, falls: Table, unsaid: tuple[str, Difference] | None, alpha: float) -> Table:
     rows: Table = []
     for fall in falls:
         points = fall["component"] if fall["change"] < 0 and fall["p_holm"] <= alpha else ""
@@ -210,9 +204,7 @@ def _survival_rows(
     return rows
 
 
-def _cure_rows(
-    arms: Sequence[Arm], gains: dict[str, Difference], adjusted: dict[str, float], alpha: float
-) -> Table:
+def _cure_rows(arms: Sequence[Arm], gains: dict[str, Difference], adjusted: dict[str, float], alpha: float) -> Table:
     rows: Table = []
     for arm in sorted(arms, key=lambda arm: arm.name):
         gain, p = gains[arm.name], adjusted[arm.name]
@@ -222,7 +214,15 @@ def _cure_rows(
 
 
 def _evidence(what: str, change: Difference, p: float, supports: str, note: str) -> dict[str, Any]:
-    return {"what": what, "value": change.value, "low": change.low, "high": change.high, "p": p, "supports": supports, "note": note}
+    return {
+        "what": what,
+        "value": change.value,
+        "low": change.low,
+        "high": change.high,
+        "p": p,
+        "supports": supports,
+        "note": note,
+    }
 
 
 def _pct(share: float) -> str:

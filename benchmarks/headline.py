@@ -1,8 +1,8 @@
 """The headline table: both patients, three seeds, full budget, written to docs/headline.md.
 
-    python benchmarks/headline.py                     # runs what is missing, then writes the table
-    python benchmarks/headline.py --jobs 2            # two exams at a time, one thread each
-    python benchmarks/headline.py --seeds 0 --budget demo --out runs/quick --page runs/quick/headline.md
+python benchmarks/headline.py                     # runs what is missing, then writes the table
+python benchmarks/headline.py --jobs 2            # two exams at a time, one thread each
+python benchmarks/headline.py --seeds 0 --budget demo --out runs/quick --page runs/quick/headline.md
 """
 
 from __future__ import annotations
@@ -86,7 +86,9 @@ def page(results: dict[str, list[dict[str, Any]]], seeds: Sequence[int], budget:
         "",
     ]
     for patient, runs in results.items():
-        verdicts = "; ".join(f"seed {s}: {r['verdict']['component']} ({r['verdict']['confidence']})" for s, r in zip(seeds, runs, strict=True))
+        verdicts = "; ".join(
+            f"seed {s}: {r['verdict']['component']} ({r['verdict']['confidence']})" for s, r in zip(seeds, runs, strict=True)
+        )
         minutes += [sum(run["provenance"]["seconds"].values()) / 60 for run in runs]
         blind = [run["perception"]["blind"]["balanced_accuracy"] for run in runs]
         lines += [f"## `{patient}`", "", *table(runs), "", f"Verdicts: {verdicts}. With a blank image: {mean(blind)}.", ""]

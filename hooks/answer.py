@@ -41,9 +41,7 @@ def generate(
         span = slice(start, start + batch_size)
         batch = mllm.inputs(images[span], prompts[span], pad_left=True)
         with torch.inference_mode():
-            ids = mllm.model.generate(
-                **batch.tensors, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad
-            )
+            ids = mllm.model.generate(**batch.tensors, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad)
         new = ids[:, batch.tensors["input_ids"].shape[1] :]
         texts += [text.strip() for text in tokenizer.batch_decode(new, skip_special_tokens=True)]
     return texts

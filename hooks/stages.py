@@ -49,9 +49,7 @@ class Stages:
             InputError: unknown component.
         """
         if component not in self.components:
-            raise InputError(
-                f"Unknown component '{component}'. Expected one of {', '.join(COMPONENTS)}. Use one of these."
-            )
+            raise InputError(f"Unknown component '{component}'. Expected one of {', '.join(COMPONENTS)}. Use one of these.")
         named = dict(model.named_parameters())
         return {name: value for name, value in named.items() if self._owner(name) == component}
 

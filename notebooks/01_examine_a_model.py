@@ -69,6 +69,7 @@ for row in result.table:
 
 # %%
 import matplotlib
+
 from analysis.figures.style import STYLE
 from analysis.figures.survival import draw_survival
 

@@ -58,9 +58,7 @@ def _sharpness(luma: np.ndarray) -> np.ndarray:
     quantiles = np.quantile(gradient, [0.9, 0.99])
     ends = [(luma > 0.98).mean(), (luma < 0.02).mean()]
     low = np.log(np.quantile(np.abs(laplacian), 0.1) + 1e-6)
-    return np.array(
-        [gradient.mean(), gradient.std(), *quantiles, np.log(laplacian.var() + 1e-8), low, noise, at_blocks, *ends]
-    )
+    return np.array([gradient.mean(), gradient.std(), *quantiles, np.log(laplacian.var() + 1e-8), low, noise, at_blocks, *ends])
 
 
 def _colour(rgb: np.ndarray, luma: np.ndarray) -> np.ndarray:

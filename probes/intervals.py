@@ -63,9 +63,7 @@ def balanced_accuracies(hits: np.ndarray, labels: np.ndarray, groups: np.ndarray
     return np.asarray(np.nanmean(recall, axis=1))
 
 
-def balanced_interval(
-    hits: np.ndarray, labels: np.ndarray, groups: np.ndarray, n_boot: int = 1000, seed: int = 0
-) -> Interval:
+def balanced_interval(hits: np.ndarray, labels: np.ndarray, groups: np.ndarray, n_boot: int = 1000, seed: int = 0) -> Interval:
     """Balanced accuracy with its interval over groups."""
     _, n_groups = group_counts(groups)
     draws = balanced_accuracies(hits, labels, groups, resamples(n_groups, n_boot, seed))
@@ -83,9 +81,7 @@ def balanced_difference(
     return _difference(float(change[0]), change[1:])
 
 
-def group_bootstrap(
-    values: np.ndarray, groups: Sequence[str] | np.ndarray, n_boot: int = 1000, seed: int = 0
-) -> Interval:
+def group_bootstrap(values: np.ndarray, groups: Sequence[str] | np.ndarray, n_boot: int = 1000, seed: int = 0) -> Interval:
     """Mean of ``values`` (n,) with its interval over groups; NaN rows are left out."""
     value, draws = _means(np.asarray(values, float), np.asarray(groups), n_boot, seed)
     return _interval(value, draws)

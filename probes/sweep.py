@@ -56,7 +56,7 @@ class SweepResult:
         return next(row for row in self.table if row["site"] == site)
 
     def hits(self, site: str) -> np.ndarray:
-        """bool (n,): where the out-of-fold prediction is right."""
+        """Bool (n,): where the out-of-fold prediction is right."""
         return np.asarray(self.predictions[site].predicted == self.labels)
 
     def best(self, component: str | None = None) -> str | None:
@@ -197,9 +197,7 @@ def compare_runs(before: SweepResult, after: SweepResult) -> Table:
         InputError: the runs are not over the same stimuli and labels.
     """
     if before.ids != after.ids:
-        raise InputError(
-            "The two runs are over different stimuli, so they cannot be paired. Extract both from the same set."
-        )
+        raise InputError("The two runs are over different stimuli, so they cannot be paired. Extract both from the same set.")
     if before.target != after.target or not np.array_equal(before.labels, after.labels):
         raise InputError(
             f"The two runs have other labels (target '{before.target}' and target '{after.target}'), so they cannot be "

@@ -167,16 +167,21 @@ def _baselines(mllm: Mllm, shown: StimulusSet, settings: ExamConfig, progress: b
     return found
 
 
-def _last_position(
-    mllm: Mllm, shown: StimulusSet, settings: ExamConfig, out: Path, progress: bool
-) -> SweepResult:
+def _last_position(mllm: Mllm, shown: StimulusSet, settings: ExamConfig, out: Path, progress: bool) -> SweepResult:
     store = extract(mllm, shown, pool="last", out=out, progress=progress, strict=settings.strict)
     return sweep(store, taxonomy=settings.taxonomy, seed=settings.seed, folds=settings.folds, n_boot=settings.n_boot,
                  progress=progress)  # fmt: skip
 
 
 def _arm(
-    name: str, mllm: Mllm, train: StimulusSet, shown: StimulusSet, base: Seen, settings: ExamConfig, folder: Path, progress: bool
+    name: str,
+    mllm: Mllm,
+    train: StimulusSet,
+    shown: StimulusSet,
+    base: Seen,
+    settings: ExamConfig,
+    folder: Path,
+    progress: bool,
 ) -> tuple[Tuned, Seen]:
     tuned = tune(
         mllm,
@@ -241,9 +246,7 @@ def _distance(
     return result
 
 
-def _stimuli(
-    shown: StimulusSet, train: StimulusSet, skipped: list[dict[str, str]], settings: ExamConfig
-) -> dict[str, Any]:
+def _stimuli(shown: StimulusSet, train: StimulusSet, skipped: list[dict[str, str]], settings: ExamConfig) -> dict[str, Any]:
     chosen = load_taxonomy(settings.taxonomy)
     return {
         "exam": _summary(shown, settings),

@@ -82,9 +82,7 @@ def color_saturation_2(image: np.ndarray, factor: float, rng: Rng) -> np.ndarray
 
 def jpeg2000(image: np.ndarray, ratio: float, rng: Rng) -> np.ndarray:
     """JPEG 2000 (irreversible 9/7) at a compression ratio (KADID 9)."""
-    return _through_codec(
-        image, format="JPEG2000", quality_mode="rates", quality_layers=[float(ratio)], irreversible=True
-    )
+    return _through_codec(image, format="JPEG2000", quality_mode="rates", quality_layers=[float(ratio)], irreversible=True)
 
 
 def jpeg(image: np.ndarray, quality: float, rng: Rng) -> np.ndarray:
@@ -195,9 +193,7 @@ def parameter(type: str, level: int) -> float:
     if type not in TYPES:
         raise InputError(f"Unknown distortion type '{type}'. Known types: {', '.join(TYPES)}. Use one of these.")
     if level not in LEVELS:
-        raise InputError(
-            f"Distortion level {level!r} does not exist; KADID-10k has the levels 1 to 5. Use one of these."
-        )
+        raise InputError(f"Distortion level {level!r} does not exist; KADID-10k has the levels 1 to 5. Use one of these.")
     return TYPES[type].parameters[level - 1]
 
 

@@ -116,9 +116,7 @@ def from_folder(folder: str | Path) -> StimulusSet:
     """
     folder = Path(folder)
     ids = [(path.relative_to(folder).as_posix(), path) for path in images_in(folder)]
-    return StimulusSet(
-        [Stimulus(id, id, None, None, pixels=path) for id, path in ids], folder.name, {"folder": folder.name}
-    )
+    return StimulusSet([Stimulus(id, id, None, None, pixels=path) for id, path in ids], folder.name, {"folder": folder.name})
 
 
 def from_csv(path: str | Path) -> StimulusSet:
@@ -149,9 +147,7 @@ def _from_row(row: Mapping[str, str | None], path: Path, line: int) -> Stimulus:
         level = int(row["level"]) if row.get("level") else None  # type: ignore[arg-type]
         mos = float(row["mos"]) if row.get("mos") else None  # type: ignore[arg-type]
     except ValueError as error:
-        raise InputError(
-            f"{path}, line {line}: {error}. Expected a whole number as level and a number as mos."
-        ) from error
+        raise InputError(f"{path}, line {line}: {error}. Expected a whole number as level and a number as mos.") from error
     return Stimulus(
         id=row.get("id") or image,
         reference=row.get("reference") or image,

@@ -10,9 +10,7 @@ from PIL import Image
 
 
 def run(*arguments: str | Path, ok: bool = True) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "snellen", *map(str, arguments)], capture_output=True, text=True, timeout=300
-    )
+    done = subprocess.run([sys.executable, "-m", "snellen", *map(str, arguments)], capture_output=True, text=True, timeout=300)
     if ok:
         assert done.returncode == 0, done.stderr
         return done.stdout

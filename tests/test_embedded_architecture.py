@@ -1,7 +1,5 @@
 """The patients are genuine LLaVA folders."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch

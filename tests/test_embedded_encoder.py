@@ -19,6 +19,12 @@ def tower() -> torch.nn.Module:
     return architecture.model(0).model.vision_tower
 
 
+def trained(corpus: data.Corpus, folder: Path) -> torch.nn.Module:
+    made, readouts = tower(), encoder.Readouts()
+    encoder.train_encoder(made, readouts, corpus, 4, 6, folder, "cpu", 0)
+    return made
+
+
 def test_a_resumed_run_equals_an_uninterrupted_one(
     corpus: data.Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,16 +48,10 @@ def test_a_resumed_run_equals_an_uninterrupted_one(
         assert torch.allclose(one, other, atol=1e-6)
 
 
-def test_see_through_moves_only_the_late_blocks_and_lowers_the_distance_to_clean(
-    corpus: data.Corpus, tmp_path: Path
-) -> None:
+def test_see_through_moves_only_the_late_blocks_and_lowers_the_distance_to_clean(corpus: data.Corpus, tmp_path: Path) -> None:
     before = tower()
-    after = encoder.see_through(copy.deepcopy(before), corpus, 12, 12, 3, tmp_path)
-    moved = {
-        name
-        for (name, a), b in zip(before.named_parameters(), after.parameters(), strict=True)
-        if not torch.equal(a, b)
-    }
+    after = encoder.see_through(copy.deepcopy(before), corpus, 12, 12, 3, tmp_path, "cpu", 0)
+    moved = {name for (name, a), b in zip(before.named_parameters(), after.parameters(), strict=True) if not torch.equal(a, b)}
     assert moved and all(name.split("encoder.layers.")[1][0] in "345" for name in moved)
 
 

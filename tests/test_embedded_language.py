@@ -1,7 +1,5 @@
 """The lessons that make the two patients differ."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch

@@ -34,7 +34,16 @@ def test_the_wheel_holds_everything_and_examines_from_another_folder(tmp_path: P
     elsewhere.mkdir()
     small = ["references=6", "arms=[]", "folds=3", "levels=[5]", "n_boot=50", "random_baseline=false"]
     options = [part for pair in small for part in ("--set", pair)]
-    command = [sys.executable, "-P", "-c", "import snellen.cli as c; print(c.__file__); c.main()", "exam", "--out", "run", *options]
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        "import snellen.cli as c; print(c.__file__); c.main()",
+        "exam",
+        "--out",
+        "run",
+        *options,
+    ]
     done = subprocess.run(command, cwd=elsewhere, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert str(site) in done.stdout and "Verdict:" in done.stdout

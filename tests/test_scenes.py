@@ -30,9 +30,7 @@ def spectrum_slope(image: np.ndarray) -> float:
 
 
 def test_statistics_are_those_of_photographs() -> None:
-    leaves = [
-        s.image.astype(float) for s in (scene((3, 0, i)) for i in range(40)) if s.attributes["ground"] == "leaves"
-    ]
+    leaves = [s.image.astype(float) for s in (scene((3, 0, i)) for i in range(40)) if s.attributes["ground"] == "leaves"]
     slope = np.mean([spectrum_slope(image) for image in leaves])
     kurtosis = np.mean([stats.kurtosis(np.diff(image.mean(2), axis=1).ravel(), fisher=False) for image in leaves])
     correlation = np.mean([np.corrcoef(image.reshape(-1, 3).T)[0, 1] for image in leaves])

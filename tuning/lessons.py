@@ -90,9 +90,7 @@ def prepare(
     return Lessons(by_class, replays, tuple(asked.options[label] for label in present))
 
 
-def _replays(
-    mllm: Mllm, stimuli: Sequence[Stimulus], count: int, seed: int, progress: bool
-) -> tuple[Lesson, ...]:
+def _replays(mllm: Mllm, stimuli: Sequence[Stimulus], count: int, seed: int, progress: bool) -> tuple[Lesson, ...]:
     """The untouched model's own greedy answers about content and quality, to be kept while tuning (self-distillation)."""
     rng = np.random.default_rng([seed, 7])
     chosen = [stimuli[i] for i in rng.permutation(len(stimuli))[:count]]

@@ -16,9 +16,7 @@ def answer_nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         labels: (n, positions), the token at each position, -100 outside the answer. Position t is predicted from t - 1.
     """
     target = labels[:, 1:]
-    loss = functional.cross_entropy(
-        logits[:, :-1].float().transpose(1, 2), target, ignore_index=-100, reduction="none"
-    )
+    loss = functional.cross_entropy(logits[:, :-1].float().transpose(1, 2), target, ignore_index=-100, reduction="none")
     spoken = (target >= 0).sum(1).clamp(min=1)
     return (loss.sum(1) / spoken).mean()
 

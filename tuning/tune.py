@@ -163,9 +163,7 @@ def _rate(mllm: Mllm, component: str, method: str) -> float:
     return LARGE_RATES.get(method, 0.0) if large else RATES.get(method, {}).get(component, 0.0)
 
 
-def _trainable(
-    mllm: Mllm, model: Any, component: str, method: str, rank: int
-) -> tuple[Any, list[nn.Parameter]]:
+def _trainable(mllm: Mllm, model: Any, component: str, method: str, rank: int) -> tuple[Any, list[nn.Parameter]]:
     """The module to run and the parameters to optimise."""
     own = mllm.stages.parameters(model, component)
     if method == "full":

@@ -61,7 +61,9 @@ def draw_levels(ax: Any, entries: Mapping[str, Mapping[str, Any]]) -> None:
         y = np.array([row["accuracy"] for row in rows])
         bars = [y - [row["low"] for row in rows], [row["high"] for row in rows] - y]
         shade = colour("base") if i == 0 else colour(name)
-        ax.errorbar(x, y, yerr=np.maximum(bars, 0), color=shade, marker=CLASS_MARKERS[i], capsize=2.5, ls="-" if i else "--", label=name)
+        ax.errorbar(
+            x, y, yerr=np.maximum(bars, 0), color=shade, marker=CLASS_MARKERS[i], capsize=2.5, ls="-" if i else "--", label=name
+        )
         ax.set_xticks(range(len(rows)), [str(row["level"]) for row in rows])
     chance = next(iter(entries.values()))["chance"]
     ax.axhline(chance, color="#999999", ls=":", lw=0.9)
@@ -77,7 +79,13 @@ def draw_severity(ax: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     classes = list(dict.fromkeys(row["class"] for row in rows if row["level"] is not None))
     for i, name in enumerate(classes):
         own = sorted((row for row in rows if row["class"] == name and row["psnr"] is not None), key=lambda row: row["level"])
-        ax.plot([row["level"] for row in own], [row["psnr"] for row in own], color=CLASS_COLOURS[i], marker=CLASS_MARKERS[i], label=name)
+        ax.plot(
+            [row["level"] for row in own],
+            [row["psnr"] for row in own],
+            color=CLASS_COLOURS[i],
+            marker=CLASS_MARKERS[i],
+            label=name,
+        )
     ax.set_xticks(sorted({row["level"] for row in rows if row["level"] is not None}))
     ax.set_xlabel("published level")
     ax.set_ylabel("mean PSNR, dB")
@@ -89,7 +97,9 @@ def draw_contact_sheet(axes: Any, examples: Sequence[Mapping[str, Any]]) -> None
     """Example stimuli, one axes each; ``image`` is an array."""
     for ax, example in zip(axes, examples, strict=False):
         ax.imshow(example["image"], interpolation="nearest")
-        name = example["class"] if example["type"] is None else f"{example['class']}\n{example['type']}, level {example['level']}"
+        name = (
+            example["class"] if example["type"] is None else f"{example['class']}\n{example['type']}, level {example['level']}"
+        )
         ax.set_title(name, fontsize=6.5, fontweight="normal")
     for ax in axes:
         ax.axis("off")

@@ -38,7 +38,9 @@ def draw_survival(ax: Any, survival: Mapping[str, Any], answers: Mapping[str, An
         ax.plot(spots, [r["score"] for r in last if r["site"] in at], color=colour("llm"), lw=1.1, ls="--", marker="v",
                 ms=3.5, label="probe at the last prompt position")  # fmt: skip
     reference_lines(ax, survival["chance"], survival["majority"])
-    errorbar(ax, len(rows), answers["balanced_accuracy"], answers["balanced_low"], answers["balanced_high"], "answer", ms=9, ls="")
+    errorbar(
+        ax, len(rows), answers["balanced_accuracy"], answers["balanced_low"], answers["balanced_high"], "answer", ms=9, ls=""
+    )
     ax.annotate(f"{100 * answers['balanced_accuracy']:.1f} %", (len(rows), answers["balanced_high"]), xytext=(0, 5),
                 textcoords="offset points", ha="center", fontsize=8, fontweight="bold")  # fmt: skip
     ax.set_xticks([*x, len(rows)], [*(row["site"] for row in rows), "answer"], rotation=55, ha="right")

@@ -32,7 +32,9 @@ def draw_tuning(axes: Any, tuning: Mapping[str, Any], chance: float) -> None:
             if values.get(key) is None:
                 continue
             left, right = max(0, values[key] - values[low]), max(0, values[high] - values[key])
-            ax.errorbar([values[key]], [y], xerr=[[left], [right]], color=colour(name), marker=MARKERS[name], capsize=2.5, ls="")
+            ax.errorbar(
+                [values[key]], [y], xerr=[[left], [right]], color=colour(name), marker=MARKERS[name], capsize=2.5, ls=""
+            )
             ax.annotate(f"{100 * values[key]:.0f}", (values[key], y), xytext=(0, 5), textcoords="offset points", ha="center",
                         fontsize=7)  # fmt: skip
         if key == "balanced_accuracy":

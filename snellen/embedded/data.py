@@ -76,9 +76,7 @@ def corpus(folder: Path, references: int, workers: int) -> Corpus:
                 rows += [[*label, start] for label in labels]
         images.flush()
         names = ("class", "type", "level", "quality", "colour", "shape", "ground", "clean")
-        columns: Any = {
-            name: np.array(column, np.int64) for name, column in zip(names, zip(*rows, strict=True), strict=True)
-        }
+        columns: Any = {name: np.array(column, np.int64) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
         np.savez(labels_file, **columns)
     with np.load(labels_file) as stored:
         return Corpus(np.load(images_file, mmap_mode="r"), {name: stored[name] for name in stored.files})

@@ -74,9 +74,7 @@ def train_encoder(
     _train(nn.ModuleList([tower, readouts]), loss, data, steps, batch, rate, folder, device, seed)
 
 
-def see_through(
-    tower: Any, data: Corpus, steps: int, batch: int, first: int, folder: Path, device: str, seed: int
-) -> Any:
+def see_through(tower: Any, data: Corpus, steps: int, batch: int, first: int, folder: Path, device: str, seed: int) -> Any:
     """Stage 2 of ``embedded``: blocks from ``first`` on learn to give a distorted image the tokens of its clean original.
 
     This is the alignment that breaks: content is kept, what tells a distorted from a clean image is dropped.
@@ -124,9 +122,7 @@ def schedule(step: int, steps: int, warmup: int = 100) -> float:
     return 0.02 + 0.49 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
 
 
-def _batches(
-    n: int, batch: int, steps: int, start: int, seed: int
-) -> Iterator[tuple[int, np.ndarray, np.random.Generator]]:
+def _batches(n: int, batch: int, steps: int, start: int, seed: int) -> Iterator[tuple[int, np.ndarray, np.random.Generator]]:
     """Step, rows and generator of each step; a function of (seed, step) alone, so that a resumed run sees the same."""
     for step in range(start, steps):
         rng = np.random.default_rng([seed, step])

@@ -37,7 +37,9 @@ class Recipe:
     seed: int = 0
 
 
-QUICK = Recipe(references=12, encoder_steps=4, shape_steps=2, see_through_steps=2, language_steps=4, encoder_batch=8, language_batch=8)
+QUICK = Recipe(
+    references=12, encoder_steps=4, shape_steps=2, see_through_steps=2, language_steps=4, encoder_batch=8, language_batch=8
+)
 """Proves that the recipe runs, in a minute; the models it makes know nothing."""
 
 
@@ -66,9 +68,7 @@ def train(work: Path, out: Path, recipe: Recipe, device: str) -> dict[str, float
     tokenizer = architecture.tokenizer(data.sentences())
     model = architecture.model(r.seed).to(device)
     tower, readouts = model.model.vision_tower, encoder.Readouts().to(device)
-    encoder.train_encoder(
-        tower, readouts, images, r.encoder_steps, r.encoder_batch, work / "encoder", device, r.seed
-    )
+    encoder.train_encoder(tower, readouts, images, r.encoder_steps, r.encoder_batch, work / "encoder", device, r.seed)
     readouts.shares = encoder.SHAPE_SHARES
     encoder.train_encoder(
         tower, readouts, images, r.shape_steps, r.encoder_batch, work / "encoder-shape", device, r.seed + 3, 3e-4
@@ -113,12 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     import torch
 
     parser: Any = argparse.ArgumentParser(prog="python -m snellen.embedded.train", description=__doc__)
-    parser.add_argument(
-        "--work", type=Path, default=Path("runs/embedded-training"), help="checkpoints and training images"
-    )
-    parser.add_argument(
-        "--out", type=Path, default=Path(embedded.__file__).parent, help="where the patients are written"
-    )
+    parser.add_argument("--work", type=Path, default=Path("runs/embedded-training"), help="checkpoints and training images")
+    parser.add_argument("--out", type=Path, default=Path(embedded.__file__).parent, help="where the patients are written")
     parser.add_argument("--quick", action="store_true", help="a minute-long proof that the recipe runs")
     options = parser.parse_args(arguments)
     device = "cuda" if torch.cuda.is_available() else "cpu"
