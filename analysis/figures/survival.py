@@ -45,7 +45,7 @@ def draw_survival(ax: Any, survival: Mapping[str, Any], answers: Mapping[str, An
                 textcoords="offset points", ha="center", fontsize=8, fontweight="bold")  # fmt: skip
     ax.set_xticks([*x, len(rows)], [*(row["site"] for row in rows), "answer"], rotation=55, ha="right")
     ax.set_xlim(-0.6, len(rows) + 0.7)
-    ax.set_ylim(0, 1.09)
+    ax.set_ylim(0, 1.12)
     ax.set_ylabel("balanced accuracy, distortion class")
     ax.set_title("Where distortion information survives")
     percent_axis(ax.yaxis)
@@ -67,7 +67,7 @@ def draw_survival_arms(ax: Any, survival: Mapping[str, Any], tuning: Mapping[str
                  ls=style, label=name)  # fmt: skip
     reference_lines(ax, survival["chance"], survival["majority"])
     ax.set_xticks([*x, len(order)], [*order, "answer"], rotation=55, ha="right")
-    ax.set_ylim(0, 1.04)
+    ax.set_ylim(0, 1.12)
     ax.set_ylabel("balanced accuracy, distortion class")
     ax.set_title("Probes and answers after tuning one component")
     percent_axis(ax.yaxis)
@@ -84,12 +84,11 @@ def _curve(ax: Any, x: np.ndarray, rows: Rows, name: str, shade: str, label: str
 
 
 def _bands(ax: Any, rows: Rows) -> None:
-    """A tinted background per component, named at the top."""
+    """A tinted background per component, named inside the top edge."""
     start = 0
     for component, own in groupby(rows, key=lambda row: row["component"]):
         width = len(list(own))
         ax.axvspan(start - 0.5, start + width - 0.5, color=colour(component), alpha=0.08, lw=0)
-        ax.text(start + width / 2 - 0.5, 1.005, component, transform=ax.get_xaxis_transform(), ha="center", va="bottom",
-                fontsize=7, color=colour(component), rotation=0 if width > 1 else 30)  # fmt: skip
+        options = {"ha": "center", "va": "top", "fontsize": 7, "color": colour(component), "fontweight": "bold"}
+        ax.text(start + width / 2 - 0.5, 0.99, component, transform=ax.get_xaxis_transform(), **options)
         start += width
-    ax.title.set_position((0, 1.06))

@@ -1,0 +1,29 @@
+"""What the README says works."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("snippet", re.findall(r"```python\n(.*?)```", TEXT, re.S))
+def test_python_snippets_run(snippet: str, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(snippet, "README.md", "exec"), {})
+    assert capsys.readouterr().out.split()[0] in ("vision", "projector", "llm", "none", "cannot")
+
+
+def test_linked_files_exist() -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", TEXT):
+        assert (ROOT / target).exists(), target
+
+
+def test_commands_exist_in_the_makefile_and_the_first_screen_has_the_two() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    for command in re.findall(r"^make ([a-z-]+)", TEXT, re.M):
+        assert re.search(rf"^{command}:", makefile, re.M), command
+    first = "\n".join(TEXT.splitlines()[:25])
+    assert "make demo" in first and "make test" in first and "docs/images/survival.png" in first
