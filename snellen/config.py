@@ -14,8 +14,8 @@ from stimuli.errors import InputError
 Arm = Literal["projector", "llm", "vision", "vision+constraint"]
 ARMS: tuple[Arm, ...] = ("projector", "llm", "vision", "vision+constraint")
 BUDGETS: Mapping[str, Mapping[str, int]] = {
-    "demo": {"references": 40, "train_references": 160, "steps": 90, "batch_size": 32},
-    "full": {"references": 80, "train_references": 480, "steps": 400, "batch_size": 48},
+    "demo": {"references": 40, "train_references": 160, "steps": 100, "batch_size": 32},
+    "full": {"references": 80, "train_references": 480, "steps": 400, "batch_size": 32},
 }
 """What a budget sets unless it is set by hand: exam and training references, steps per arm, lessons per step."""
 
@@ -38,8 +38,8 @@ class ExamConfig(BaseModel):
     arms: tuple[Arm, ...] = ARMS
     method: Literal["full", "lora"] = "full"
     lr: float | None = None
-    replay: float = 0.4
-    constraint_weight: float = 1.0
+    replay: float = 0.45
+    constraint_weight: float = 0.2
     folds: int = 5
     n_boot: int = 1000
     seed: int = 0

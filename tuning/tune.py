@@ -26,7 +26,7 @@ from tuning.lessons import Lesson, Lessons, prepare
 from tuning.losses import align_infonce, answer_nll
 
 Method = Literal["full", "lora"]
-RATES = {"full": {"vision": 5e-4, "projector": 2e-3, "llm": 1e-3}, "lora": dict.fromkeys(COMPONENTS, 2e-3)}
+RATES = {"full": {"vision": 4e-4, "projector": 2e-3, "llm": 1e-3}, "lora": dict.fromkeys(COMPONENTS, 2e-3)}
 """Peak learning rates that suit the embedded models (a few million parameters)."""
 LARGE_RATES = {"full": 1e-5, "lora": 2e-4}
 """Peak learning rates above 100 million parameters, where LLaVA-style recipes lie."""
@@ -55,9 +55,9 @@ def tune(
     batch_size: int = 32,
     lr: float | None = None,
     constraint: str | None = None,
-    constraint_weight: float = 1.0,
-    replay: float = 0.4,
-    replay_images: int = 256,
+    constraint_weight: float = 0.2,
+    replay: float = 0.45,
+    replay_images: int = 512,
     taxonomy: str | Path = "paper8",
     held_out: Collection[str] = (),
     lora_rank: int = 8,

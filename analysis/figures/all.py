@@ -172,7 +172,7 @@ def _contact_sheet(results: Results) -> Made:
         return None
     columns = 8
     rows = -(-len(examples) // columns)
-    figure, axes = _figure(8.2, 1.32 * rows, rows, columns, squeeze=False)
+    figure, axes = _figure(8.2, 1.45 * rows, rows, columns, squeeze=False)
     draw_contact_sheet(list(axes.flat), [{**e, "image": _decode(e["png"])} for e in examples])
     return figure, [{k: v for k, v in example.items() if k != "png"} for example in examples]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -97,9 +98,9 @@ def draw_contact_sheet(axes: Any, examples: Sequence[Mapping[str, Any]]) -> None
     """Example stimuli, one axes each; ``image`` is an array."""
     for ax, example in zip(axes, examples, strict=False):
         ax.imshow(example["image"], interpolation="nearest")
-        name = (
-            example["class"] if example["type"] is None else f"{example['class']}\n{example['type']}, level {example['level']}"
-        )
-        ax.set_title(name, fontsize=6.5, fontweight="normal")
+        lines = [example["class"]]
+        if example["type"] is not None:
+            lines += textwrap.wrap(f"{example['type'].replace('_', ' ')}, level {example['level']}", 20)
+        ax.set_title("\n".join(lines), fontsize=6, fontweight="normal")
     for ax in axes:
         ax.axis("off")

@@ -177,8 +177,6 @@ def _checkpoint(trained: nn.Module, optimizer: torch.optim.Optimizer, step: int,
 
 def _resume(trained: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> int:
     """Load the checkpoint of ``folder``, if any; the step to go on from."""
-    from safetensors import safe_open
-
     path = folder / "checkpoint.safetensors"
     if not path.exists():
         return 0
@@ -190,5 +188,15 @@ def _resume(trained: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) 
             _, index, name = key.split(".")
             state["state"].setdefault(int(index), {})[name] = value
     optimizer.load_state_dict(state)
+    return steps_done(folder)
+
+
+def steps_done(folder: Path) -> int:
+    """How many steps the checkpoint of a stage has behind it; 0 without one."""
+    from safetensors import safe_open
+
+    path = folder / "checkpoint.safetensors"
+    if not path.exists():
+        return 0
     with safe_open(path, "pt") as handle:
         return int(handle.metadata()["step"])

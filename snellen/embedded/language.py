@@ -129,7 +129,7 @@ def train_language(
     tokenizer: Any,
     patient: str,
     data: Corpus,
-    features: torch.Tensor,
+    features: torch.Tensor | None,
     steps: int,
     batch: int,
     folder: Path,
@@ -148,6 +148,7 @@ def train_language(
     for step in bar:
         rng = np.random.default_rng([seed, step])
         items = draw(lessons, data, batch, rng)
+        assert features is not None, "only a finished stage does without features"
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * encoder.schedule(step, steps)
         losses = item_losses(model, sentences, items, features, rng, device)

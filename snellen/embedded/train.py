@@ -89,7 +89,9 @@ def train(work: Path, out: Path, recipe: Recipe, device: str) -> dict[str, float
                 r.seed + 1,
             )
             lap("see-through")
-        tokens = encoder.features(own.model.vision_tower, images, device)
+        lessons = work / f"language-{patient}"
+        finished = encoder.steps_done(lessons) >= r.language_steps
+        tokens = None if finished else encoder.features(own.model.vision_tower, images, device)
         language.train_language(
             own,
             tokenizer,
@@ -98,7 +100,7 @@ def train(work: Path, out: Path, recipe: Recipe, device: str) -> dict[str, float
             tokens,
             r.language_steps,
             r.language_batch,
-            work / f"language-{patient}",
+            lessons,
             device,
             r.seed + 2,
         )
