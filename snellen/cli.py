@@ -191,8 +191,10 @@ def tune(
     """
     from snellen.models import load
     from stimuli.sets import exam_set
+    from tuning.tune import check
     from tuning.tune import tune as run
 
+    check(component, method, constraint)
     train = exam_set(references, levels=_levels(levels), seed=seed, split="train", measure=False)
     wanted: Any = method
     done = run(load(model), train, component, method=wanted, steps=steps, lr=lr, constraint=constraint, seed=seed,

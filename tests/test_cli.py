@@ -80,7 +80,8 @@ def test_stimuli_extract_probe_ask_and_verify_work_together(tmp_path: Path) -> N
     assert "64 stimuli" in run("stimuli", tmp_path / "s", "--references", "8", "--levels", "3,5")
     with open(tmp_path / "s" / "stimuli.csv") as handle:
         rows = list(csv.DictReader(handle))
-    assert len(rows) == 64 and Image.open(tmp_path / "s" / rows[0]["image"]).size == (128, 128)
+    with Image.open(tmp_path / "s" / rows[0]["image"]) as first:
+        assert len(rows) == 64 and first.size == (128, 128)
     listing = tmp_path / "s" / "stimuli.csv"
     text = run("extract", "--images", listing, "--out", tmp_path / "a", "--sites", "vision.2,projector", "--no-progress")
     assert "64 stimuli, 2 sites" in text

@@ -111,7 +111,7 @@ def tune(
         "seed": seed,
         "train": len(train),
     }
-    _check(component, method, constraint)
+    check(component, method, constraint)
     finished = _finished(mllm, component, config, out)
     if finished is not None:
         return finished
@@ -142,7 +142,12 @@ def tune(
     return tuned
 
 
-def _check(component: str, method: str, constraint: str | None) -> None:
+def check(component: str, method: str, constraint: str | None) -> None:
+    """Refuse an unknown component, method or constraint, before anything is computed.
+
+    Raises:
+        InputError: one of them is unknown, or they do not go together.
+    """
     for what, value, known in (
         ("component", component, COMPONENTS),
         ("method", method, ("full", "lora")),

@@ -141,7 +141,7 @@ def _confusion(results: Results) -> Made:
     data: Table = []
     for ax, (name, entry) in zip(axes[0], entries.items(), strict=True):
         title = name if name == "as loaded" else f"{name} tuned"
-        draw_confusion(ax, entry, f"{title}: {100 * entry['balanced_accuracy']:.1f} % balanced accuracy")
+        draw_confusion(ax, entry, f"{title}: {100 * entry['balanced_accuracy']:.1f} % right")
         columns = [*entry["classes"], "unparsed"]
         data += [
             {"model": name, "truth": truth, **dict(zip(columns, row, strict=True))}

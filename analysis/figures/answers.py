@@ -34,7 +34,7 @@ def draw_responses(ax: Any, entries: Mapping[str, Mapping[str, Any]]) -> None:
     ax.set_xlabel("share of answers")
     ax.set_title("What is answered")
     percent_axis(ax.xaxis)
-    ax.legend(loc="lower right")
+    ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.16), ncols=3)
 
 
 def draw_confusion(ax: Any, entry: Mapping[str, Any], title: str) -> None:

@@ -8,9 +8,9 @@ from typing import Any
 from analysis.figures.style import CLASS_COLOURS, CLASS_MARKERS
 
 PANELS = (
-    ("cosine", "raw cosine distance to the right word"),
+    ("cosine", "raw cosine distance"),
     ("centred", "centred cosine distance"),
-    ("margin", "centred margin to the nearest wrong word"),
+    ("margin", "centred margin"),
 )
 
 
