@@ -16,7 +16,7 @@ from probes.intervals import Interval, group_bootstrap
 from stimuli.distortions import quality
 from stimuli.questions import question
 from stimuli.tables import Table
-from stimuli.types import Stimulus, StimulusSet
+from stimuli.types import Images, Stimulus, StimulusSet
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def captions_kept(
         n_boot: resamples of references.
         seed: of the resamples.
     """
-    images = [s.image for s in stimuli]
+    images = Images(stimuli)
     said = {
         name: generate(mllm, images, [question(name).prompt] * len(images), batch_size=batch_size, progress=progress)
         for name in ("describe", "quality")

@@ -17,7 +17,7 @@ from stimuli.errors import InputError
 from stimuli.questions import Question, question
 from stimuli.tables import Table
 from stimuli.taxonomy import taxonomy as load_taxonomy
-from stimuli.types import Stimulus, StimulusSet
+from stimuli.types import Images, Stimulus, StimulusSet
 
 Protocol = Literal["forced-choice", "open"]
 UNPARSED = "unparsed"
@@ -102,7 +102,7 @@ def ask(
             f"None of the {len(stimuli)} stimuli has a class in '{chosen.name}', so nothing can be scored. "
             "Give distorted versions (sn.stimuli.distorted_set) or a CSV with types."
         )
-    shown = list(images) if images is not None else [s.image for s in labelled]
+    shown = Images(labelled) if images is None else images
     probabilities = None
     if protocol == "forced-choice":
         loglik = option_loglik(
@@ -122,7 +122,8 @@ def ask(
 def blind(mllm: Mllm, stimuli: StimulusSet | Sequence[Stimulus], **options: Any) -> Answers:
     """The same questions about a mid-grey image of the same size: what accuracy is left without the image."""
     chosen = load_taxonomy(options.get("taxonomy", "paper8"))
-    grey = [np.full_like(s.image, BLANK) for s in stimuli if chosen.label(s) is not None]
+    labelled = [s for s in stimuli if chosen.label(s) is not None]
+    grey = Images(labelled, lambda image: np.full_like(image, BLANK))
     answers = ask(mllm, stimuli, images=grey, **options)
     return replace(answers, protocol=f"{answers.protocol}, blank image")
 

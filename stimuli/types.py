@@ -142,3 +142,30 @@ class StimulusSet(Sequence[Stimulus]):
     def __repr__(self) -> str:
         """Name and size."""
         return f"StimulusSet({self.name!r}, {len(self)} stimuli of {len(self.references)} references)"
+
+
+class Images(Sequence[np.ndarray]):
+    """The images of stimuli, read when they are looked at, so that memory stays flat in their number.
+
+    Args:
+        stimuli: whose images.
+        change: applied to each image, such as blanking it for a control.
+    """
+
+    def __init__(self, stimuli: Sequence[Stimulus], change: Callable[[np.ndarray], np.ndarray] | None = None) -> None:
+        self._stimuli = stimuli
+        self._change = change or (lambda image: image)
+
+    def __len__(self) -> int:
+        """The number of images."""
+        return len(self._stimuli)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        """One image, or a list of them."""
+        if isinstance(index, slice):
+            return [self._change(stimulus.image) for stimulus in self._stimuli[index]]
+        return self._change(self._stimuli[index].image)

@@ -75,7 +75,9 @@ def six() -> StimulusSet:
     types = (None, "jpeg")
     return StimulusSet(
         [
-            Stimulus(f"s{i}", f"r{i // 2}", types[i % 2], (None, 3)[i % 2], pixels=rng.integers(0, 255, (128, 128, 3), np.uint8))
+            Stimulus(
+                f"s{i}", f"r{i // 2}", types[i % 2], (None, 3)[i % 2], pixels=rng.integers(0, 255, (128, 128, 3), np.uint8)
+            )
             for i in range(6)
         ],
         "six",

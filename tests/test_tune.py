@@ -24,9 +24,7 @@ def train() -> StimulusSet:
 @pytest.mark.parametrize("method", ["full", "lora"])
 @pytest.mark.parametrize(("component", "constraint"), [("vision", "align"), ("projector", None), ("llm", None)])
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
-def test_only_the_component_moves(
-    llava: Mllm, train: StimulusSet, component: str, constraint: str | None, method: Any
-) -> None:
+def test_only_the_component_moves(llava: Mllm, train: StimulusSet, component: str, constraint: str | None, method: Any) -> None:
     untouched = checksum(llava.model, [])
     tuned = tune(llava, train, component, method=method, constraint=constraint, **OPTIONS)
     assert checksum(llava.model, []) == untouched
@@ -58,9 +56,7 @@ def test_the_audit_would_notice_a_stray_parameter(llava: Mllm, train: StimulusSe
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(llava: Mllm, train: StimulusSet) -> None:
-    first, again, other = (
-        tune(llava, train, "projector", seed=seed, **OPTIONS).mllm.model.state_dict() for seed in (1, 1, 2)
-    )
+    first, again, other = (tune(llava, train, "projector", seed=seed, **OPTIONS).mllm.model.state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[name], again[name]) for name in first)
     assert any(not torch.equal(first[name], other[name]) for name in first)
 

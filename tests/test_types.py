@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from stimuli.errors import InputError
-from stimuli.types import Stimulus, StimulusSet
+from stimuli.types import Images, Stimulus, StimulusSet
 
 
 def some(n: int = 6) -> StimulusSet:
@@ -50,3 +50,16 @@ def test_empty_sets_and_double_ids_are_refused() -> None:
         StimulusSet([], "none")
     with pytest.raises(InputError, match="'a' occurs twice"):
         StimulusSet([Stimulus("a", "a", None, None)] * 2, "double")
+
+
+def test_images_are_read_only_when_looked_at() -> None:
+    read: list[int] = []
+
+    def picture(i: int) -> np.ndarray:
+        read.append(i)
+        return np.full((2, 2, 3), i, np.uint8)
+
+    images = Images([Stimulus(f"s{i}", "r", None, None, pixels=lambda i=i: picture(i)) for i in range(5)], lambda x: x + 1)
+    assert len(images) == 5 and not read
+    assert [int(image[0, 0, 0]) for image in images[1:3]] == [2, 3] and read == [1, 2]
+    assert images[4][0, 0, 0] == 5

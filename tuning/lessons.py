@@ -13,7 +13,7 @@ from hooks.load import Mllm
 from stimuli.errors import InputError
 from stimuli.questions import question
 from stimuli.taxonomy import taxonomy as load_taxonomy
-from stimuli.types import Stimulus
+from stimuli.types import Images, Stimulus
 
 REPLAYED = ("describe", "quality")
 
@@ -97,7 +97,6 @@ def _replays(mllm: Mllm, stimuli: Sequence[Stimulus], count: int, seed: int, pro
     lessons: list[Lesson] = []
     for name in REPLAYED:
         prompt = question(name).prompt
-        images = [s.image for s in chosen]
-        said = generate(mllm, images, [prompt] * len(chosen), batch_size=64, progress=progress)
+        said = generate(mllm, Images(chosen), [prompt] * len(chosen), batch_size=64, progress=progress)
         lessons += [Lesson(s, prompt, text, -1) for s, text in zip(chosen, said, strict=True) if text]
     return tuple(lessons)
