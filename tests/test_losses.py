@@ -10,9 +10,9 @@ from tuning.losses import align_infonce, answer_nll
 
 def test_answer_nll_averages_over_the_answers_tokens_then_over_rows() -> None:
     logits = torch.zeros(2, 4, 8)
-    logits[0, 2, 5] = 100.0
+    logits[0, 2, 5] = logits[1, 1, 1] = 100.0  # position t is read off at t - 1
     labels = torch.tensor([[-100, -100, -100, 5], [-100, -100, 1, 2]])
-    assert answer_nll(logits, labels).item() == pytest.approx(math.log(8) / 2)
+    assert answer_nll(logits, labels).item() == pytest.approx(math.log(8) / 4)
 
 
 def test_infonce_is_lowest_at_the_right_word_and_log_k_without_information() -> None:
@@ -22,6 +22,13 @@ def test_infonce_is_lowest_at_the_right_word_and_log_k_without_information() -> 
     assert right < 1e-4 < wrong
     assert align_infonce(torch.ones(1, 4), words, torch.tensor([2])).item() == pytest.approx(math.log(4), abs=1e-5)
     assert torch.allclose(align_infonce(7 * centred, words, torch.arange(4)), right)
+
+
+def test_what_all_words_share_does_not_count() -> None:
+    torch.manual_seed(0)
+    tokens, words, targets = torch.randn(5, 8), torch.randn(3, 8), torch.tensor([0, 1, 2, 0, 1])
+    shifted = align_infonce(tokens, words + 5 * torch.randn(8), targets)
+    assert shifted.item() == pytest.approx(align_infonce(tokens, words, targets).item(), rel=1e-4)
 
 
 def test_infonce_draws_tokens_towards_their_word() -> None:

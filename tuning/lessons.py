@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,12 +65,7 @@ def prepare(
     """
     if len(stimuli) == 0:
         raise InputError("Got zero training stimuli; expected labelled images of at least two classes.")
-    both = sorted({s.reference for s in stimuli} & set(held_out))
-    if both:
-        raise InputError(
-            f"{len(both)} training references are held out for the exam ({', '.join(both[:3])}). "
-            "Train on other references, or the evaluation would test what was taught."
-        )
+    refuse_held_out(stimuli, held_out)
     chosen = load_taxonomy(taxonomy)
     asked = question("distortion", taxonomy)
     labels = [chosen.label(s) for s in stimuli]
@@ -88,6 +85,26 @@ def prepare(
     )
     replays = _replays(mllm, stimuli, replay_images, seed, progress) if replay > 0 else ()
     return Lessons(by_class, replays, tuple(asked.options[label] for label in present))
+
+
+def refuse_held_out(stimuli: Sequence[Stimulus], held_out: Collection[str]) -> None:
+    """Keep the references of the exam out of the training set.
+
+    Raises:
+        InputError: references that are held out.
+    """
+    both = sorted({s.reference for s in stimuli} & set(held_out))
+    if both:
+        raise InputError(
+            f"{len(both)} training references are held out for the exam ({', '.join(both[:3])}). "
+            "Train on other references, or the evaluation would test what was taught."
+        )
+
+
+def fingerprint(stimuli: Sequence[Stimulus], taxonomy: str | Path) -> str:
+    """SHA-256 over ids, references and classes in order: tells one training set, as it is labelled, from another."""
+    label = load_taxonomy(taxonomy).label
+    return hashlib.sha256(json.dumps([(s.id, s.reference, label(s)) for s in stimuli]).encode()).hexdigest()
 
 
 def _replays(mllm: Mllm, stimuli: Sequence[Stimulus], count: int, seed: int, progress: bool) -> tuple[Lesson, ...]:

@@ -22,7 +22,7 @@ from stimuli.errors import InputError
 from stimuli.tables import Table, write_json
 from stimuli.types import Stimulus
 from tuning.audit import Audit, checksum, moves
-from tuning.lessons import Lesson, Lessons, prepare
+from tuning.lessons import Lesson, Lessons, fingerprint, prepare, refuse_held_out
 from tuning.losses import align_infonce, answer_nll
 
 Method = Literal["full", "lora"]
@@ -88,7 +88,8 @@ def tune(
         lora_rank: rank of the adapters.
         seed: of batches and adapters; the same seed gives the same weights on CPU.
         progress: show a progress bar.
-        out: folder for the tuned weights; a finished run with the same settings is loaded from there instead.
+        out: folder for the tuned weights; a finished run of the same model, training set and settings is loaded
+            from there instead.
 
     Returns:
         The tuned copy with its audit.
@@ -112,6 +113,8 @@ def tune(
         "train": len(train),
     }
     check(component, method, constraint)
+    refuse_held_out(train, held_out)
+    config |= {"model": checksum(mllm.model, ()), "train_sha256": fingerprint(train, taxonomy)}
     finished = _finished(mllm, component, config, out)
     if finished is not None:
         return finished
