@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from hooks.extract import extract
 from hooks.load import Mllm
 from hooks.store import Store
+from hooks.words import word_embeddings
 from probes.intervals import group_bootstrap, holm, paired_difference
 from stimuli.errors import InputError
 from stimuli.questions import question
@@ -85,7 +85,7 @@ def semantic_distance(
         raise InputError(f"None of the {len(stimuli)} stimuli has a class in '{chosen.name}'. Give labelled stimuli.")
     labels = np.array([chosen.label(by_id[id]) for _, id in kept])
     groups = np.array([by_id[id].reference for _, id in kept])
-    words = word_embeddings(mllm, list(asked.options.values()))
+    words = word_embeddings(mllm, list(asked.options.values())).double().cpu().numpy()
     targets = np.array([chosen.classes.index(label) for label in labels])
     rows = [row for row, _ in kept]
     found = {
@@ -100,14 +100,6 @@ def semantic_distance(
         if label == "all" or (labels == label).any()
     ]
     return Distances(table, found, labels, groups, tuple(id for _, id in kept))
-
-
-def word_embeddings(mllm: Mllm, wordings: Sequence[str]) -> np.ndarray:
-    """Mean input embedding of the tokens of each wording, (k, d), no BOS."""
-    table = mllm.model.get_input_embeddings().weight.detach()
-    ids = [mllm.processor.tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in wordings]
-    rows = [table[torch.tensor(row, device=table.device)].float().mean(0) for row in ids]
-    return torch.stack(rows).double().cpu().numpy()
 
 
 def measures(features: np.ndarray, words: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import platform
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ import torch
 
 from hooks import batch as batches
 from hooks.processor import describe, load_processor
+from hooks.quiet import quiet
 from hooks.stages import COMPONENTS, Stages, find_stages
 from stimuli.errors import InputError
 
@@ -112,7 +112,7 @@ def load(
             "image-text-to-text model such as LLaVA or Qwen2-VL. Give another folder."
         )
     try:
-        with _quiet_loading():
+        with quiet():
             model: Any = AutoModelForImageTextToText.from_pretrained(path, dtype=chosen, device_map=device_map, **options)
             processor = load_processor(path, **options)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
@@ -184,22 +184,3 @@ def check_folder(path: str) -> None:
 def _first_line(error: Exception) -> str:
     line = str(error).strip().split("\n")[0][:200].rstrip(".")
     return f"{type(error).__name__}: {line}."
-
-
-class _quiet_loading:  # noqa: N801 - reads as a word in `with`
-    """No progress bars and no advice from transformers while a checkpoint loads; errors still come through."""
-
-    def __enter__(self) -> None:
-        from transformers.utils import logging as transformers_logging
-
-        self.level = logging.getLogger("transformers").level
-        self.bars = transformers_logging.is_progress_bar_enabled()
-        transformers_logging.disable_progress_bar()
-        logging.getLogger("transformers").setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        from transformers.utils import logging as transformers_logging
-
-        logging.getLogger("transformers").setLevel(self.level)
-        if self.bars:
-            transformers_logging.enable_progress_bar()

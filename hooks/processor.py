@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import logging
-import warnings
 from typing import Any
+
+from hooks.quiet import quiet
 
 
 def load_processor(path: str, **options: Any) -> Any:
@@ -22,13 +22,11 @@ def load_processor(path: str, **options: Any) -> Any:
     """
     from transformers import AutoProcessor
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with _quiet():
-            try:
-                return AutoProcessor.from_pretrained(path, **options)
-            except (ImportError, AttributeError, ValueError, TypeError) as reason:
-                return _without_video(path, reason, **options)
+    with quiet():
+        try:
+            return AutoProcessor.from_pretrained(path, **options)
+        except (ImportError, AttributeError, ValueError, TypeError) as reason:
+            return _without_video(path, reason, **options)
 
 
 def _without_video(path: str, reason: Exception, **options: Any) -> Any:
@@ -45,20 +43,6 @@ def _without_video(path: str, reason: Exception, **options: Any) -> Any:
     images = AutoImageProcessor.from_pretrained(path, **options)
     template = getattr(tokenizer, "chat_template", None)
     return lenient(image_processor=images, tokenizer=tokenizer, video_processor=None, chat_template=template)
-
-
-class _quiet:  # noqa: N801 - reads as a word in `with`
-    """Silence the library's advice about torchvision while a processor loads."""
-
-    def __enter__(self) -> None:
-        self.loggers = [logging.getLogger(name) for name in ("transformers",)]
-        self.levels = [logger.level for logger in self.loggers]
-        for logger in self.loggers:
-            logger.setLevel(logging.ERROR)
-
-    def __exit__(self, *_: object) -> None:
-        for logger, level in zip(self.loggers, self.levels, strict=True):
-            logger.setLevel(level)
 
 
 def describe(processor: Any) -> dict[str, str]:

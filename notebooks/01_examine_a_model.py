@@ -31,14 +31,13 @@ stimuli = sn.stimuli.exam_set(references=40, levels=(2, 3, 4, 5), seed=0)
 stimuli
 
 # %%
-from matplotlib.figure import Figure
+import matplotlib.pyplot as plt
 
-figure = Figure(figsize=(9, 1.7), layout="constrained")
-for ax, stimulus in zip(figure.subplots(1, 8), stimuli[:8], strict=True):
+figure, axes = plt.subplots(1, 8, figsize=(9, 1.7), layout="constrained")
+for ax, stimulus in zip(axes, stimuli[:8], strict=True):
     ax.imshow(stimulus.image)
-    ax.set_title(f"{stimulus.type or 'clean'}\n{stimulus.level or ''}", fontsize=6.5)
+    ax.set_title(f"{(stimulus.type or 'clean').replace('_', ' ')}\n{stimulus.level or ''}", fontsize=6.5)
     ax.axis("off")
-figure
 
 # %% [markdown]
 # ## What it says
@@ -68,16 +67,11 @@ for row in result.table:
 # stays high and the star is low, it is encoded but not said.
 
 # %%
-import matplotlib
-
-from analysis.figures.style import STYLE
-from analysis.figures.survival import draw_survival
+from analysis.figures import draw_survival, style
 
 survival = {"base": result.table, "chance": answers.chance, "majority": answers.majority}
-with matplotlib.rc_context(fname=STYLE):
-    figure = Figure(figsize=(8.2, 3.9))
-    draw_survival(figure.subplots(), survival, answers.as_dict())
-figure
+with style():
+    draw_survival(plt.subplots(figsize=(8.2, 3.9))[1], survival, answers.as_dict())
 
 # %% [markdown]
 # ## A first verdict

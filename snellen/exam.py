@@ -105,15 +105,15 @@ def _open(folder: Path, settings: ExamConfig) -> Exam | None:
     record, wanted = folder / "exam.json", json.loads(settings.model_dump_json())
     if record.is_file():
         changed = difference(json.loads(record.read_text()), wanted)
-        if changed:
-            raise InputError(
-                f"The folder {folder} holds another exam ({changed}). Give another --out, or the same settings to go on; "
-                "nothing was overwritten."
-            )
-        results = folder / "results.json"
-        if results.is_file() and (folder / "report.html").is_file():
-            return Exam(folder, json.loads(results.read_text()))
-        return None
+        if not changed:
+            return _finished(folder)
+        if len(list(folder.iterdir())) == 1:  # nothing but the claim of a start that was refused: take it over
+            write_json(wanted, record)
+            return None
+        raise InputError(
+            f"The folder {folder} holds another exam ({changed}). Give another --out, or the same settings to go on; "
+            "nothing was overwritten."
+        )
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(
             f"The output folder {folder} is not empty and holds no exam of Snellen's (no exam.json). "
@@ -122,3 +122,10 @@ def _open(folder: Path, settings: ExamConfig) -> Exam | None:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(wanted, record)
     return None
+
+
+def _finished(folder: Path) -> Exam | None:
+    results = folder / "results.json"
+    if not results.is_file() or not (folder / "report.html").is_file():
+        return None
+    return Exam(folder, json.loads(results.read_text()))

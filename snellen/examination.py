@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +16,26 @@ from analysis.figures import draw_all
 from analysis.perception import Answers, ask, blind
 from analysis.plane import plane
 from analysis.report import render
-from analysis.semantic_distance import Distances, compare, semantic_distance, word_embeddings
+from analysis.semantic_distance import Distances, compare, semantic_distance
 from analysis.verdict import Arm, decide
 from hooks.extract import extract
 from hooks.load import Mllm
 from hooks.store import Activations, Store
+from hooks.words import word_embeddings
 from probes.baselines import pixel_statistics
+from probes.intervals import holm
 from probes.sweep import SweepResult, lost, sweep
 from snellen.config import ExamConfig
 from snellen.models import load
 from snellen.provenance import now, provenance
 from snellen.results import audit_dict, best_probe, site_probe, tuning_entry
+from snellen.shown import stimulus_sets, summary
 from stimuli.questions import question
-from stimuli.sets import distorted_set, exam_set, images_in
 from stimuli.tables import write_csv, write_json
-from stimuli.taxonomy import taxonomy as load_taxonomy
 from stimuli.types import StimulusSet
-from tuning.tune import Tuned, tune
+from tuning.lessons import Lesson, own_words
+from tuning.tune import tune
+from tuning.tuned import Tuned
 
 
 @dataclass(frozen=True)
@@ -53,8 +55,7 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
     with clock.step("model"):
         mllm = load(settings.model, dtype=settings.dtype, device=settings.device)
     with clock.step("stimuli"):
-        shown, train = stimulus_sets(settings)
-        shown, skipped = _readable(shown, settings.strict)
+        shown, train, skipped = stimulus_sets(settings, progress)
     with clock.step("baselines"):
         baselines = _baselines(mllm, shown, settings, progress)
     with clock.step("base model: ask, extract, probe"):
@@ -62,10 +63,11 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
         opened = ask(mllm, shown, "open", taxonomy=settings.taxonomy, progress=progress)
         blank = blind(mllm, shown, taxonomy=settings.taxonomy, progress=progress)
         last = _last_position(mllm, shown, settings, folder / "activations" / "base-last", progress)
+    replays = cache(lambda: own_words(mllm, train, seed=settings.seed, progress=progress))
     arms: dict[str, tuple[Tuned, Seen]] = {}
     for name in settings.arms:
         with clock.step(f"tune {name}, ask and probe again"):
-            arms[name] = _arm(name, mllm, train, shown, base, settings, folder, progress)
+            arms[name] = _arm(name, mllm, train, replays, shown, base, settings, folder, progress)
     with clock.step("verdict"):
         evidence = [Arm(name, name.split("+")[0], seen.answers) for name, (_, seen) in arms.items()]
         verdict = decide(base.survival, mllm.stages.read_layer, base.answers, evidence)
@@ -75,7 +77,7 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
     results: dict[str, Any] = {
         "provenance": {**provenance(), "config": json.loads(settings.model_dump_json()), "model": mllm.provenance,
                        "seed": settings.seed, "started": started, "finished": now(), "seconds": dict(clock.seconds)},
-        "stimuli": _stimuli(shown, train, skipped, settings),
+        "stimuli": summary(shown, train, skipped, settings),
         "perception": {"base": base.answers.as_dict(), "open": opened.as_dict(), "blind": blank.as_dict(),
                        "arms": {name: seen.answers.as_dict() for name, (_, seen) in arms.items()}},
         "survival": _survival(mllm, base, arms, last),
@@ -83,8 +85,6 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
         "distance": distance,
         "verdict": verdict.as_dict(),
     }  # fmt: skip
-    from probes.intervals import holm
-
     adjusted = holm([entry["p"] for entry in results["tuning"]["arms"].values()]) if arms else []
     for entry, p in zip(results["tuning"]["arms"].values(), adjusted, strict=True):
         entry["p_holm"] = p
@@ -95,43 +95,6 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
         render(results, folder, figures)
     (folder / "results.partial.json").replace(folder / "results.json")
     return results
-
-
-def stimulus_sets(settings: ExamConfig) -> tuple[StimulusSet, StimulusSet]:
-    """The exam's and the training stimuli; they share no reference."""
-    options: dict[str, Any] = {"taxonomy": settings.taxonomy, "levels": settings.levels, "seed": settings.seed}
-    if settings.images == "embedded":
-        return (
-            exam_set(settings.references, **options),
-            exam_set(settings.train_references, split="train", measure=False, **options),
-        )
-    root = Path(settings.images)
-    files = images_in(root)
-    order = np.random.default_rng([settings.seed, 3]).permutation(len(files))
-    n_exam = min(settings.references, max(1, len(files) // 2))
-    chosen = {part: {files[i].relative_to(root).as_posix(): files[i] for i in rows}
-              for part, rows in (("exam", order[:n_exam]), ("train", order[n_exam : n_exam + settings.train_references]))}  # fmt: skip
-    return (
-        distorted_set(chosen["exam"], name=root.name, measure=False, **options),
-        distorted_set(chosen["train"] or chosen["exam"], name=f"{root.name} (training)", measure=False, **options),
-    )
-
-
-def _readable(stimuli: StimulusSet, strict: bool) -> tuple[StimulusSet, list[dict[str, str]]]:
-    """Stimuli whose reference can be read, and the others with the reason."""
-    from stimuli.errors import InputError
-
-    broken: dict[str, str] = {}
-    for stimulus in stimuli:
-        if stimulus.type is None:
-            try:
-                _ = stimulus.image
-            except InputError as error:
-                if strict:
-                    raise
-                broken[stimulus.reference] = str(error)
-    skipped = [{"id": s.id, "reason": broken[s.reference]} for s in stimuli if s.reference in broken]
-    return (stimuli.select(lambda s: s.reference not in broken) if broken else stimuli), skipped
 
 
 def _measure(
@@ -177,6 +140,7 @@ def _arm(
     name: str,
     mllm: Mllm,
     train: StimulusSet,
+    replays: Callable[[], Sequence[Lesson]],
     shown: StimulusSet,
     base: Seen,
     settings: ExamConfig,
@@ -194,6 +158,7 @@ def _arm(
         constraint="align" if name.endswith("+constraint") else None,
         constraint_weight=settings.constraint_weight,
         replay=settings.replay,
+        replays=replays,
         taxonomy=settings.taxonomy,
         held_out=shown.references,
         seed=settings.seed,
@@ -240,59 +205,10 @@ def _distance(
         at = {id: row for row, id in enumerate(base.store.ids)}
         rows = [at[id] for id in base.distances.ids]
         before, after = (np.asarray(s.store.read("projector").values, float)[rows] for s in (base, arms[shown_arm][1]))
-        words = word_embeddings(mllm, list(asked.options.values()))
+        words = word_embeddings(mllm, list(asked.options.values())).cpu().numpy()
         labels, ids = base.distances.labels.tolist(), base.distances.ids
         result["plane"] = plane(before, after, words, labels, ids, list(asked.options), settings.seed).as_dict()
     return result
-
-
-def _stimuli(shown: StimulusSet, train: StimulusSet, skipped: list[dict[str, str]], settings: ExamConfig) -> dict[str, Any]:
-    chosen = load_taxonomy(settings.taxonomy)
-    return {
-        "exam": _summary(shown, settings),
-        "train": _summary(train, settings),
-        "skipped": skipped,
-        "severity": _severity(shown, settings),
-        "examples": [
-            {"id": s.id, "class": label, "type": s.type, "level": s.level, "reference": s.reference, "png": _png(s.image)}
-            for label in chosen.classes
-            for s in [x for x in shown if chosen.label(x) == label][:2]
-        ],
-    }
-
-
-def _summary(stimuli: StimulusSet, settings: ExamConfig) -> dict[str, Any]:
-    chosen = load_taxonomy(settings.taxonomy)
-    counts: dict[str, dict[str, int]] = {"types": {}, "classes": {}, "sources": {}}
-    for s in stimuli:
-        for key, value in (("types", s.type or "clean"), ("classes", chosen.label(s) or "none"), ("sources", s.source)):
-            counts[key][value] = counts[key].get(value, 0) + 1
-    about = {"name": stimuli.name, "n": len(stimuli), "references": len(stimuli.references), "levels": list(settings.levels)}
-    return {**about, **counts, "info": stimuli.info}
-
-
-def _severity(stimuli: StimulusSet, settings: ExamConfig) -> list[dict[str, Any]]:
-    chosen = load_taxonomy(settings.taxonomy)
-    cells: dict[tuple[str, int | None], list[Any]] = {}
-    for s in stimuli:
-        cells.setdefault((chosen.label(s) or "none", s.level), []).append(s)
-    rows = []
-    for (label, level), own in sorted(cells.items(), key=lambda item: (item[0][0], item[0][1] or 0)):
-        row: dict[str, Any] = {"class": label, "level": level, "n": len(own)}
-        for name in ("psnr", "ssim"):
-            values = [getattr(s, name) for s in own if getattr(s, name) is not None]
-            row[name] = float(np.mean(values)) if values else None
-        rows.append(row)
-    return rows
-
-
-def _png(image: np.ndarray) -> str:
-    from PIL import Image
-
-    picture, buffer = Image.fromarray(image), BytesIO()
-    picture.thumbnail((160, 160))
-    picture.save(buffer, "PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def _tables(results: Mapping[str, Any], base: Seen, arms: Mapping[str, tuple[Tuned, Seen]], folder: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from analysis.perception import Answers, compare_answers
 from probes.sweep import SweepResult
-from tuning.tune import Tuned
+from tuning.tuned import Tuned
 
 
 def tuning_entry(name: str, answers: Answers, base: Answers | None) -> dict[str, Any]:

@@ -6,9 +6,10 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from tqdm.auto import tqdm
 
 from stimuli import distortions, photos
 from stimuli.errors import InputError
@@ -33,6 +34,7 @@ def exam_set(
     size: int = 128,
     photographs: bool = True,
     measure: bool = True,
+    progress: bool = False,
 ) -> StimulusSet:
     """The built-in set: procedural scenes and bundled photographs, distorted at published parameters.
 
@@ -47,6 +49,7 @@ def exam_set(
         size: side of the images in px.
         photographs: whether to include the bundled photographs.
         measure: whether to measure PSNR and SSIM of each stimulus.
+        progress: show a progress bar.
 
     Returns:
         A set in memory, ordered by reference.
@@ -59,7 +62,7 @@ def exam_set(
     sources = _builtin_references(references, seed, split, size, photographs)
     info = {"split": split, "references": references, "seed": seed, "size": size, "photographs": photographs}
     name = f"snellen-{split}"
-    return _build(sources, load_taxonomy(taxonomy), levels, seed, design, measure, False, name, info)
+    return _build(sources, load_taxonomy(taxonomy), levels, seed, design, measure, False, name, info, progress)
 
 
 def distorted_set(
@@ -71,6 +74,7 @@ def distorted_set(
     design: Design = "balanced",
     measure: bool = True,
     name: str = "distorted",
+    progress: bool = False,
 ) -> StimulusSet:
     """The user's own pristine images, distorted as in ``exam_set``; pixels are made on demand, so memory stays flat.
 
@@ -82,13 +86,14 @@ def distorted_set(
         design: as in ``exam_set``.
         measure: as in ``exam_set``; needs every image once.
         name: what to call the set.
+        progress: show a progress bar.
 
     Raises:
         InputError: no references, unknown taxonomy or level, or an unreadable image while measuring.
     """
     sources = (_Source(id, image, "file", {}) for id, image in references.items())
     info = {"split": "user", "references": len(references), "seed": seed}
-    return _build(sources, load_taxonomy(taxonomy), levels, seed, design, measure, True, name, info)
+    return _build(sources, load_taxonomy(taxonomy), levels, seed, design, measure, True, name, info, progress)
 
 
 def images_in(folder: str | Path) -> list[Path]:
@@ -206,7 +211,8 @@ def _build(
     measure: bool,
     lazy: bool,
     name: str,
-    info: Mapping[str, object],
+    info: Mapping[str, Any],
+    progress: bool,
 ) -> StimulusSet:
     if design not in ("balanced", "crossed"):
         raise InputError(f"Unknown design '{design}'. Expected 'balanced' or 'crossed'.")
@@ -215,7 +221,8 @@ def _build(
         order = np.random.default_rng([seed, number]).permutation(len(cells[label]))
         cells[label] = [cells[label][i] for i in order]
     stimuli: list[Stimulus] = []
-    for index, source in enumerate(sources):
+    bar = tqdm(sources, desc="stimuli", total=info["references"], disable=not progress)
+    for index, source in enumerate(bar):
         for choices in cells.values():
             chosen = [choices[index % len(choices)]] if design == "balanced" else choices
             stimuli += [_stimulus(source, type, level, seed, measure, lazy) for type, level in chosen]

@@ -11,12 +11,12 @@ from stimuli.errors import InputError
 from stimuli.questions import question
 from stimuli.sets import exam_set
 from stimuli.types import Stimulus, StimulusSet
-from tuning.lessons import prepare
+from tuning.lessons import own_words, prepare, refuse_held_out
 
 
 def test_classes_are_equally_likely_and_replays_are_the_models_own_words(llava: Mllm) -> None:
     train = exam_set(4, levels=(5,), split="train", measure=False)
-    lessons = prepare(llava, train, "paper8", 0.4, 3, (), 0, False)
+    lessons = prepare(train, "paper8", own_words(llava, train, 3, progress=False))
     assert len(lessons.by_class) == 8 and all(len({x.answer for x in own}) == 1 for own in lessons.by_class)
     drawn = [x for i in range(40) for x in lessons.batch(10, 0.4, np.random.default_rng(i))]
     counts = Counter(x.target for x in drawn)
@@ -27,10 +27,10 @@ def test_classes_are_equally_likely_and_replays_are_the_models_own_words(llava: 
     assert max(counts.values()) < 2 * min(counts.values())
 
 
-def test_leaks_and_useless_sets_are_refused(llava: Mllm, six: StimulusSet) -> None:
+def test_leaks_and_useless_sets_are_refused(six: StimulusSet) -> None:
     with pytest.raises(InputError, match=r"1 training references are held out for the exam \(r1\)"):
-        prepare(llava, six, "paper8", 0, 0, ("r1",), 0, False)
+        refuse_held_out(six, ("r1",))
     with pytest.raises(InputError, match="Got zero training stimuli"):
-        prepare(llava, [], "paper8", 0, 0, (), 0, False)
+        prepare([], "paper8")
     with pytest.raises(InputError, match=r"show only \['clean'\]; expected at least two classes"):
-        prepare(llava, [Stimulus("a", "a", None, None)], "paper8", 0, 0, (), 0, False)
+        prepare([Stimulus("a", "a", None, None)], "paper8")

@@ -18,6 +18,8 @@ from stimuli.taxonomy import taxonomy as load_taxonomy
 from stimuli.types import Images, Stimulus
 
 REPLAYED = ("describe", "quality")
+REPLAY_IMAGES = 512
+"""How many training images the untouched model is asked about."""
 
 
 @dataclass(frozen=True)
@@ -49,23 +51,17 @@ class Lessons:
 
 
 def prepare(
-    mllm: Mllm,
     stimuli: Sequence[Stimulus],
     taxonomy: str | Path,
-    replay: float,
-    replay_images: int,
-    held_out: Collection[str],
-    seed: int,
-    progress: bool,
+    replays: Sequence[Lesson] = (),
 ) -> Lessons:
-    """Distortion lessons from the labels, replays from the model itself.
+    """Distortion lessons from the labels, and replays (``own_words``) if any.
 
     Raises:
-        InputError: no stimuli, fewer than two classes, or references that are held out.
+        InputError: no stimuli, or fewer than two classes.
     """
     if len(stimuli) == 0:
         raise InputError("Got zero training stimuli; expected labelled images of at least two classes.")
-    refuse_held_out(stimuli, held_out)
     chosen = load_taxonomy(taxonomy)
     asked = question("distortion", taxonomy)
     labels = [chosen.label(s) for s in stimuli]
@@ -83,8 +79,7 @@ def prepare(
         )
         for number, label in enumerate(present)
     )
-    replays = _replays(mllm, stimuli, replay_images, seed, progress) if replay > 0 else ()
-    return Lessons(by_class, replays, tuple(asked.options[label] for label in present))
+    return Lessons(by_class, tuple(replays), tuple(asked.options[label] for label in present))
 
 
 def refuse_held_out(stimuli: Sequence[Stimulus], held_out: Collection[str]) -> None:
@@ -107,8 +102,18 @@ def fingerprint(stimuli: Sequence[Stimulus], taxonomy: str | Path) -> str:
     return hashlib.sha256(json.dumps([(s.id, s.reference, label(s)) for s in stimuli]).encode()).hexdigest()
 
 
-def _replays(mllm: Mllm, stimuli: Sequence[Stimulus], count: int, seed: int, progress: bool) -> tuple[Lesson, ...]:
-    """The untouched model's own greedy answers about content and quality, to be kept while tuning (self-distillation)."""
+def own_words(
+    mllm: Mllm, stimuli: Sequence[Stimulus], count: int = REPLAY_IMAGES, seed: int = 0, progress: bool = True
+) -> tuple[Lesson, ...]:
+    """Replays: the untouched model's own greedy answers about content and quality, to be kept while tuning.
+
+    Args:
+        mllm: the model before tuning.
+        stimuli: the training stimuli.
+        count: how many of them, at random, are asked about.
+        seed: of that choice.
+        progress: show a progress bar.
+    """
     rng = np.random.default_rng([seed, 7])
     chosen = [stimuli[i] for i in rng.permutation(len(stimuli))[:count]]
     lessons: list[Lesson] = []

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import copy
-import json
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,12 +17,14 @@ from tqdm.auto import tqdm
 
 from hooks.load import Mllm
 from hooks.stages import COMPONENTS
+from hooks.words import word_embeddings
 from stimuli.errors import InputError
-from stimuli.tables import Table, write_json
+from stimuli.tables import Table
 from stimuli.types import Stimulus
 from tuning.audit import Audit, checksum, moves
-from tuning.lessons import Lesson, Lessons, fingerprint, prepare, refuse_held_out
+from tuning.lessons import REPLAY_IMAGES, Lesson, Lessons, fingerprint, own_words, prepare, refuse_held_out
 from tuning.losses import align_infonce, answer_nll
+from tuning.tuned import Tuned, finished, renamed, save
 
 Method = Literal["full", "lora"]
 RATES = {"full": {"vision": 4e-4, "projector": 2e-3, "llm": 1e-3}, "lora": dict.fromkeys(COMPONENTS, 2e-3)}
@@ -32,17 +33,6 @@ LARGE_RATES = {"full": 1e-5, "lora": 2e-4}
 """Peak learning rates above 100 million parameters, where LLaVA-style recipes lie."""
 WARMUP = 0.1
 CLIP = 1.0
-
-
-@dataclass(frozen=True)
-class Tuned:
-    """A tuned copy of a model, and the proof of what was done to it."""
-
-    mllm: Mllm
-    audit: Audit
-    history: Table = field(repr=False)
-    """One row per step: ``step``, ``loss``, ``answer``, ``replay``, ``align``, ``rate``."""
-    config: dict[str, Any]
 
 
 def tune(
@@ -57,7 +47,8 @@ def tune(
     constraint: str | None = None,
     constraint_weight: float = 0.2,
     replay: float = 0.45,
-    replay_images: int = 512,
+    replay_images: int = REPLAY_IMAGES,
+    replays: Callable[[], Sequence[Lesson]] | None = None,
     taxonomy: str | Path = "paper8",
     held_out: Collection[str] = (),
     lora_rank: int = 8,
@@ -83,6 +74,7 @@ def tune(
         constraint_weight: of the alignment loss.
         replay: share of replays in a batch, 0 to 1.
         replay_images: how many training images are replayed.
+        replays: gives ``tuning.lessons.own_words`` where several runs share them; called only if this run is not finished.
         taxonomy: name or file.
         held_out: references that must not occur in ``train``.
         lora_rank: rank of the adapters.
@@ -115,10 +107,11 @@ def tune(
     check(component, method, constraint)
     refuse_held_out(train, held_out)
     config |= {"model": checksum(mllm.model, ()), "train_sha256": fingerprint(train, taxonomy)}
-    finished = _finished(mllm, component, config, out)
-    if finished is not None:
-        return finished
-    lessons = prepare(mllm, train, taxonomy, replay, replay_images, held_out, seed, progress)
+    done = finished(mllm, component, config, out)
+    if done is not None:
+        return done
+    words = replays or partial(own_words, mllm, train, replay_images, seed, progress)
+    lessons = prepare(train, taxonomy, words() if replay > 0 else ())
     torch.manual_seed(seed)
     model = copy.deepcopy(mllm.model).eval().requires_grad_(False)
     own = mllm.stages.parameters(model, component)
@@ -139,9 +132,9 @@ def tune(
         outside,
         checksum(model, after),
     )
-    tuned = Tuned(_named(mllm, model, config), audit, history, config)
+    tuned = Tuned(renamed(mllm, model, config), audit, history, config)
     if out is not None:
-        _save(tuned, after, Path(out))
+        save(tuned, after, Path(out))
     return tuned
 
 
@@ -241,15 +234,8 @@ def _losses(
         rows = inputs.layout.rows("projector", seen[-1])
         tokens = torch.stack([row.mean(0) for row, lesson in zip(rows, batch, strict=True) if lesson.target >= 0])
         targets = torch.tensor([lesson.target for lesson in batch if lesson.target >= 0], device=tokens.device)
-        parts["align"] = align_infonce(tokens, word_embeddings(mllm, wordings).detach(), targets)
+        parts["align"] = align_infonce(tokens, word_embeddings(mllm, wordings), targets)
     return parts
-
-
-def word_embeddings(mllm: Mllm, wordings: Sequence[str]) -> torch.Tensor:
-    """Mean input embedding of the tokens of each wording, (k, d): the word as it stands in an answer, no BOS."""
-    table = mllm.model.get_input_embeddings().weight
-    ids = [mllm.processor.tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in wordings]
-    return torch.stack([table[torch.tensor(row, device=table.device)].mean(0) for row in ids])
 
 
 @contextmanager
@@ -272,43 +258,3 @@ def _schedule(step: int, steps: int) -> float:
     if step < warmup:
         return (step + 1) / warmup
     return 0.02 + 0.49 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
-
-
-def _named(mllm: Mllm, model: Any, config: dict[str, Any]) -> Mllm:
-    """The tuned model, its provenance saying so (activations of base and tuned must never share a folder)."""
-    return Mllm(model, mllm.processor, mllm.stages, mllm.name, {**mllm.provenance, "tuned": dict(config)})
-
-
-def _save(tuned: Tuned, own: dict[str, nn.Parameter], folder: Path) -> None:
-    """The component's weights, then the record: a folder with a record is a finished run."""
-    from safetensors.torch import save_file
-
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.detach().cpu().contiguous().clone() for name, value in own.items()}
-    save_file(weights, folder / "component.safetensors")
-    audit = {**vars(tuned.audit), "trained": list(tuned.audit.trained), "moved": dict(tuned.audit.moved)}
-    write_json({"config": tuned.config, "audit": audit, "history": tuned.history}, folder / "tuning.json")
-
-
-def _finished(mllm: Mllm, component: str, config: dict[str, Any], out: str | Path | None) -> Tuned | None:
-    """A finished run in ``out`` with the same settings, if any."""
-    record = Path(out) / "tuning.json" if out is not None else None
-    if record is None or not record.is_file():
-        return None
-    from safetensors.torch import load_file
-
-    from hooks.store import difference
-
-    saved = json.loads(record.read_text())
-    changed = difference(saved["config"], json.loads(json.dumps(config)))
-    if changed:
-        raise InputError(
-            f"The folder {out} holds another tuning run ({changed}). Give another folder, or the same settings to reuse it."
-        )
-    model = copy.deepcopy(mllm.model).eval().requires_grad_(False)
-    own = mllm.stages.parameters(model, component)
-    with torch.no_grad():
-        for name, value in load_file(record.parent / "component.safetensors").items():
-            own[name].copy_(value)
-    audit = Audit(**{**saved["audit"], "trained": tuple(saved["audit"]["trained"])})
-    return Tuned(_named(mllm, model, config), audit, saved["history"], config)

@@ -3,5 +3,7 @@
 from __future__ import annotations
 
 from analysis.figures.all import draw_all
+from analysis.figures.style import style
+from analysis.figures.survival import draw_survival
 
-__all__ = ["draw_all"]
+__all__ = ["draw_all", "draw_survival", "style"]

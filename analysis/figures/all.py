@@ -10,7 +10,7 @@ from typing import Any
 
 from analysis.figures.answers import draw_confusion, draw_contact_sheet, draw_levels, draw_responses, draw_severity
 from analysis.figures.distance import PANELS, draw_distance, draw_plane
-from analysis.figures.style import STYLE
+from analysis.figures.style import style
 from analysis.figures.survival import draw_survival, draw_survival_arms
 from analysis.figures.tuning import COLUMNS, draw_training, draw_tuning
 from stimuli.tables import Table, write_csv
@@ -30,12 +30,10 @@ def draw_all(results: Results, folder: str | Path, formats: Sequence[str] = FORM
     Returns:
         Name → format → path; a figure without data is left out.
     """
-    import matplotlib
-
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     written: dict[str, dict[str, Path]] = {}
-    with matplotlib.rc_context(fname=STYLE):
+    with style():
         for name, draw in FIGURES.items():
             made = draw(results)
             if made is None:

@@ -26,6 +26,13 @@ CLASS_COLOURS = ("#0072B2", "#D55E00", "#E6B800", "#009E73", "#CC79A7", "#56B4E9
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h")
 
 
+def style() -> Any:
+    """Snellen's style inside a ``with`` block; matplotlib's settings are as they were after it."""
+    import matplotlib
+
+    return matplotlib.rc_context(fname=STYLE)
+
+
 def colour(name: str) -> str:
     """The colour of a component, arm or kind of point."""
     return COLOURS.get(name, COLOURS["base"])
