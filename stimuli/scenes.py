@@ -36,6 +36,8 @@ class Scene:
     """uint8, shape (size, size, 3)."""
     attributes: dict[str, str]
     """``colour``, ``shape`` and ``ground``: keys of COLOURS, SHAPES and GROUNDS."""
+    mask: np.ndarray
+    """float32, shape (size, size): the share of each pixel that the object covers."""
 
 
 def scene(seed: tuple[int, ...], size: int = 128) -> Scene:
@@ -46,9 +48,10 @@ def scene(seed: tuple[int, ...], size: int = 128) -> Scene:
     colour, shape = str(rng.choice(list(COLOURS))), str(rng.choice(SHAPES))
     canvas = {"leaves": _leaves, "stripes": _stripes, "clouds": _clouds}[ground](rng, side)
     canvas = _levelled(canvas, rng)
-    canvas = _with_object(canvas, COLOURS[colour], shape, rng)
-    image = canvas.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, 3).mean((1, 3))
-    return Scene(np.round(image * 255).astype(np.uint8), {"colour": colour, "shape": shape, "ground": ground})
+    canvas, inside = _with_object(canvas, COLOURS[colour], shape, rng)
+    image, mask = (x.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, -1).mean((1, 3)) for x in (canvas, inside))
+    attributes = {"colour": colour, "shape": shape, "ground": ground}
+    return Scene(np.round(image * 255).astype(np.uint8), attributes, mask[..., 0].astype(np.float32))
 
 
 def _palette(rng: np.random.Generator, n: int) -> np.ndarray:
@@ -120,8 +123,10 @@ def _levelled(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(canvas + rng.normal(0, 0.01), 0, 1)
 
 
-def _with_object(canvas: np.ndarray, colour: tuple[int, int, int], shape: str, rng: np.random.Generator) -> np.ndarray:
-    """Draw the object, softly lit and lightly textured, somewhere near the middle."""
+def _with_object(
+    canvas: np.ndarray, colour: tuple[int, int, int], shape: str, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw the object, softly lit and lightly textured, somewhere near the middle; also where it is, (side, side, 1)."""
     side = canvas.shape[0]
     radius = rng.uniform(0.2, 0.3) * side
     x, y = rng.uniform(0.32, 0.68, 2) * side
@@ -132,7 +137,7 @@ def _with_object(canvas: np.ndarray, colour: tuple[int, int, int], shape: str, r
     light = 1 + 0.18 * (np.cos(a := rng.uniform(0, 2 * np.pi)) * columns + np.sin(a) * rows)
     paint = np.array(colour) / 255.0 + rng.normal(0, 0.02, 3)
     body = paint * (light * (1 + 0.04 * _one_over_f(rng, side)))[..., None]
-    return np.clip(canvas * (1 - inside) + body * inside, 0, 1)
+    return np.clip(canvas * (1 - inside) + body * inside, 0, 1), inside
 
 
 def _draw_shape(draw: ImageDraw.ImageDraw, shape: str, x: float, y: float, r: float, turn: float) -> None:

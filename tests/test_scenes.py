@@ -44,3 +44,11 @@ def test_statistics_are_those_of_photographs() -> None:
 def test_size_and_dtype(size: int) -> None:
     image = scene((4, 0, 0), size).image
     assert image.shape == (size, size, 3) and image.dtype == np.uint8
+
+
+def test_the_mask_is_where_the_object_is() -> None:
+    for index in range(12):
+        made = scene((5, 0, index))
+        inside, colour = made.mask > 0.99, COLOURS[made.attributes["colour"]]
+        assert made.mask.shape == (128, 128) and 0.04 < made.mask.mean() < 0.35
+        assert np.abs(made.image[inside].mean(0) - colour).max() < 30

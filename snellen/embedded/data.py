@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,9 @@ ALL_TYPES = tuple(PAPER8.types)
 QUALITIES = (*QUALITY_BOUNDS_DB, "bad")
 CONTENT = {"colour": tuple(COLOURS), "shape": SHAPES, "ground": GROUNDS}
 PHOTOGRAPH = "a photograph"
-PER_REFERENCE = 13
+PER_REFERENCE = 6
+OUTLINE = 32
+"""Side of the grid on which the object's outline is kept."""
 LEVEL_WEIGHTS = (0.08, 0.2, 0.24, 0.24, 0.24)
 
 
@@ -38,6 +39,12 @@ class Corpus:
     labels: dict[str, np.ndarray]
     """int64 (n,): ``class``, ``type``, ``level``, ``quality``, ``colour``, ``shape``, ``ground``, ``clean`` (row of the
     same reference undistorted)."""
+    outlines: np.ndarray
+    """uint8 (references, OUTLINE, OUTLINE): the share of each cell that the object covers, times 255; 0 for photographs."""
+
+    def outline(self, rows: np.ndarray) -> np.ndarray:
+        """The outlines of rows as shares in [0, 1], float32 (n, OUTLINE, OUTLINE)."""
+        return self.outlines[rows // PER_REFERENCE].astype(np.float32) / 255
 
     def caption(self, row: int) -> str:
         """The sentence that describes the content of a row."""
@@ -67,34 +74,41 @@ def corpus(folder: Path, references: int, workers: int) -> Corpus:
         folder.mkdir(parents=True, exist_ok=True)
         n = references * PER_REFERENCE
         images = np.lib.format.open_memmap(images_file, "w+", np.uint8, (n, 128, 128, 3))
+        outlines = np.zeros((references, OUTLINE, OUTLINE), np.uint8)
         rows: list[list[int]] = []
         with ProcessPoolExecutor(workers) as pool:
-            made = pool.map(partial(_reference_versions), range(references), chunksize=16)
-            for index, (versions, labels) in enumerate(tqdm(made, total=references, desc="training images")):
+            made = pool.map(_reference_versions, range(references), chunksize=16)
+            for index, (versions, labels, outlines[index]) in enumerate(tqdm(made, total=references, desc="training images")):
                 start = index * PER_REFERENCE
                 images[start : start + PER_REFERENCE] = versions
                 rows += [[*label, start] for label in labels]
         images.flush()
         names = ("class", "type", "level", "quality", "colour", "shape", "ground", "clean")
         columns: Any = {name: np.array(column, np.int64) for name, column in zip(names, zip(*rows, strict=True), strict=True)}
-        np.savez(labels_file, **columns)
+        np.savez(labels_file, outlines=outlines, **columns)
     with np.load(labels_file) as stored:
-        return Corpus(np.load(images_file, mmap_mode="r"), {name: stored[name] for name in stored.files})
+        known = {name: stored[name] for name in stored.files if name != "outlines"}
+        return Corpus(np.load(images_file, mmap_mode="r"), known, stored["outlines"])
 
 
-def _reference_versions(index: int) -> tuple[np.ndarray, list[list[int]]]:
-    """The clean image of one training reference first, then its distorted versions, with labels."""
+def _reference_versions(index: int) -> tuple[np.ndarray, list[list[int]], np.ndarray]:
+    """The clean image of one training reference first, then its distorted versions; labels; the object's outline.
+
+    The classes rotate over the references, so that each is equally frequent.
+    """
+    outline = np.zeros((OUTLINE, OUTLINE), np.uint8)
     if index % 10 == 9:
         name = photos.TRAIN[(index // 10) % len(photos.TRAIN)]
         clean, content = photos.photograph(name, crop=1 + index, seed=SEED), [-1, -1, -1]
     else:
         made = scene((SEED, 1, index))
-        clean = made.image
+        clean, fine = made.image, made.mask.reshape(OUTLINE, -1, OUTLINE, len(made.mask) // OUTLINE)
+        outline = np.round(255 * fine.mean((1, 3))).astype(np.uint8)
         content = [choices.index(made.attributes[name]) for name, choices in CONTENT.items()]
     rng = np.random.default_rng([SEED, 2, index])
     versions, labels = [clean], [[CLASSES.index("clean"), -1, 0, 0, *content]]
     while len(versions) < PER_REFERENCE:
-        label = CLASSES[(len(versions) - 1) % (len(CLASSES) - 1)]
+        label = CLASSES[(index * (PER_REFERENCE - 1) + len(versions) - 1) % (len(CLASSES) - 1)]
         type = str(rng.choice(PAPER8.types_of(label)))
         level = int(rng.choice(5, p=LEVEL_WEIGHTS)) + 1
         if level in TYPES[type].identities:
@@ -104,4 +118,4 @@ def _reference_versions(index: int) -> tuple[np.ndarray, list[list[int]]]:
         psnr = 100.0 if error == 0 else 10 * np.log10(255**2 / error)
         versions.append(image)
         labels.append([CLASSES.index(label), ALL_TYPES.index(type), level, QUALITIES.index(quality(psnr)), *content])
-    return np.stack(versions), labels
+    return np.stack(versions), labels, outline

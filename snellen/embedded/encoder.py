@@ -3,75 +3,88 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 from tqdm.auto import tqdm
 
-from snellen.embedded.architecture import VISION, pixel_values
-from snellen.embedded.data import ALL_TYPES, CLASSES, CONTENT, Corpus
+from snellen.embedded import training
+from snellen.embedded.architecture import IMAGE_SIZE, IMAGE_TOKENS, PATCH, VISION, pixel_values
+from snellen.embedded.data import ALL_TYPES, CLASSES, CONTENT, OUTLINE, Corpus
 
 MIDDLE = 3
-"""Distortions are also read out after this many blocks, so that early blocks learn them."""
-CHECKPOINT_EVERY = 250
-SHARES: Mapping[str, float] = {"class": 1.5, "type": 0.5, "level": 0.3, "colour": 0.5, "shape": 0.5, "ground": 0.5}
-"""Weight of each readout's loss."""
-SHAPE_SHARES: Mapping[str, float] = {**SHARES, "shape": 2.0}
-"""The same while shapes, the slowest to learn, are caught up on."""
+"""Distortions and the outline are also read out after this many blocks, so that early blocks learn them."""
+SIDE = IMAGE_SIZE // PATCH
+FINE = OUTLINE // SIDE
+"""Each token tells how much of each of FINE × FINE parts of its patch the object covers."""
+SHARES: Mapping[str, float] = {
+    "class": 1.5, "type": 0.5, "level": 0.3, "colour": 0.5, "shape": 1.0, "ground": 0.3, "outline": 3.0,
+}  # fmt: skip
+"""Weight of each readout's loss; in the middle half of it."""
 
 
 class Readouts(nn.Module):
-    """Linear readouts from mean-pooled patch tokens: content at the end; distortion class, type and level in both places."""
+    """Linear readouts: content from mean-pooled patch tokens at the end; distortion class, type and level in both places.
+
+    The outline of the object is read from every patch token, in both places.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.shares: Mapping[str, float] = SHARES
-        sizes = {name: len(choices) for name, choices in CONTENT.items()}
-        distortion = {"class": len(CLASSES), "type": len(ALL_TYPES), "level": 6}
         width = VISION["hidden_size"]
-        self.norms = nn.ModuleDict({"middle": nn.LayerNorm(width), "last": nn.LayerNorm(width)})
-        self.last = nn.ModuleDict({f"to_{k}": nn.Linear(width, n) for k, n in {**sizes, **distortion}.items()})
+        content = {name: len(choices) for name, choices in CONTENT.items()}
+        distortion = {"class": len(CLASSES), "type": len(ALL_TYPES), "level": 6}
+        self.norms = nn.ModuleDict({place: nn.LayerNorm(width) for place in ("middle", "last")})
+        self.last = nn.ModuleDict({f"to_{k}": nn.Linear(width, n) for k, n in {**content, **distortion}.items()})
         self.middle = nn.ModuleDict({f"to_{k}": nn.Linear(width, n) for k, n in distortion.items()})
+        self.outline = nn.ModuleDict({place: nn.Linear(width, FINE**2) for place in ("middle", "last")})
 
-    def forward(self, hidden: tuple[torch.Tensor, ...], labels: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Summed cross-entropies; labels of -1 are ignored."""
-        total = torch.zeros((), device=hidden[0].device)
-        for place, heads, weight in (("last", self.last, 1.0), ("middle", self.middle, 0.5)):
-            tokens = hidden[-1] if place == "last" else hidden[MIDDLE]
-            pooled = self.norms[place](tokens[:, 1:].mean(1))
-            for name, head in heads.items():
-                target = labels[name.removeprefix("to_")]
-                if (target >= 0).any():
-                    share = self.shares[name.removeprefix("to_")]
-                    total = total + weight * share * functional.cross_entropy(head(pooled), target, ignore_index=-1)
-        return total
+    def forward(
+        self, hidden: tuple[torch.Tensor, ...], labels: Mapping[str, torch.Tensor], outline: torch.Tensor
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Weighted sum of the cross-entropies, and those of the end by name; labels of -1 are ignored.
+
+        Args:
+            hidden: hidden states of the tower, each (n, 1 + 64, width).
+            labels: int64 (n,) each.
+            outline: covered shares, (n, 64, FINE²).
+        """
+        total, parts = torch.zeros((), device=outline.device), {}
+        for place, heads, weight in (("middle", self.middle, 0.5), ("last", self.last, 1.0)):
+            tokens = (hidden[-1] if place == "last" else hidden[MIDDLE])[:, 1:]
+            pooled = self.norms[place](tokens.mean(1))
+            for key, head in heads.items():
+                name = key.removeprefix("to_")
+                if (labels[name] >= 0).any():
+                    parts[name] = functional.cross_entropy(head(pooled), labels[name], ignore_index=-1)
+                    total = total + weight * SHARES[name] * parts[name]
+            covered = self.outline[place](self.norms[place](tokens))
+            parts["outline"] = functional.binary_cross_entropy_with_logits(covered, outline)
+            total = total + weight * SHARES["outline"] * parts["outline"]
+        return total, {name: parts[name] for name in ("class", "shape") if name in parts}
 
 
 def train_encoder(
-    tower: Any,
-    readouts: Readouts,
-    data: Corpus,
-    steps: int,
-    batch: int,
-    folder: Path,
-    device: str,
-    seed: int,
-    rate: float = 1e-3,
+    tower: Any, readouts: Readouts, data: Corpus, steps: int, batch: int, folder: Path, device: str, seed: int
 ) -> None:
     """Stage 1: content and distortions, direct supervision of ``tower`` by ``readouts``. Resumes from ``folder``."""
 
-    def loss(rows: np.ndarray, images: torch.Tensor) -> torch.Tensor:
-        hidden = tower(images, output_hidden_states=True).hidden_states
-        return readouts(hidden, {k: torch.as_tensor(v[rows], device=device) for k, v in data.labels.items()})
+    def loss(rng: np.random.Generator) -> tuple[torch.Tensor, training.Parts]:
+        rows = rng.integers(0, len(data.images), batch)
+        images, outlines = augmented(data, rows, rng)
+        hidden = tower(images.to(device), output_hidden_states=True).hidden_states
+        labels = {name: torch.as_tensor(value[rows], device=device) for name, value in data.labels.items()}
+        found: tuple[torch.Tensor, training.Parts] = readouts(hidden, labels, per_token(outlines).to(device))
+        return found
 
-    _train(nn.ModuleList([tower, readouts]), loss, data, steps, batch, rate, folder, device, seed)
+    both = nn.ModuleList([tower.train(), readouts.train()])
+    training.fit(both, loss, steps, folder, seed=seed, rate=1e-3)
+    both.eval()
 
 
 def see_through(tower: Any, data: Corpus, steps: int, batch: int, first: int, folder: Path, device: str, seed: int) -> Any:
@@ -80,24 +93,25 @@ def see_through(tower: Any, data: Corpus, steps: int, batch: int, first: int, fo
     This is the alignment that breaks: content is kept, what tells a distorted from a clean image is dropped.
     """
     teacher = copy.deepcopy(tower).eval().requires_grad_(False)
-    student = nn.ModuleList(tower.requires_grad_(False).encoder.layers[first:]).requires_grad_(True)
+    late = [f"layers.{i}." for i in range(first, len(tower.encoder.layers))]
+    for name, parameter in tower.named_parameters():
+        parameter.requires_grad_(any(part in name for part in late))
 
-    def loss(rows: np.ndarray, images: torch.Tensor) -> torch.Tensor:
-        clean = _augmented(data.images[np.sort(np.unique(data.labels["clean"][rows]))], None, device)
-        order = np.unique(data.labels["clean"][rows], return_inverse=True)[1]
+    def loss(rng: np.random.Generator) -> tuple[torch.Tensor, training.Parts]:
+        rows = rng.integers(0, len(data.images), batch)
+        clean, where = np.unique(data.labels["clean"][rows], return_inverse=True)
         with torch.no_grad():
-            target = teacher(clean).last_hidden_state[torch.as_tensor(order, device=device)]
-            scale = target.std()
-        straight = _augmented(data.images[rows], None, device)
-        return functional.mse_loss(tower(straight).last_hidden_state / scale, target / scale)
+            target = teacher(_pixels(data, clean).to(device)).last_hidden_state[torch.as_tensor(where, device=device)]
+        off = functional.mse_loss(tower(_pixels(data, rows).to(device)).last_hidden_state, target) / target.var()
+        return off, {"unexplained": off}
 
-    _train(student, loss, data, steps, batch, 5e-4, folder, device, seed, tower)
-    return tower.requires_grad_(True)
+    training.fit(tower.train(), loss, steps, folder, seed=seed, rate=5e-4)
+    return tower.requires_grad_(True).eval()
 
 
 def features(tower: Any, data: Corpus, device: str, batch: int = 256) -> torch.Tensor:
     """Patch tokens of the last block for every image: float16 (n, 64, width)."""
-    result = torch.empty((len(data.images), 64, VISION["hidden_size"]), dtype=torch.float16)
+    result = torch.empty((len(data.images), IMAGE_TOKENS, VISION["hidden_size"]), dtype=torch.float16)
     with torch.no_grad():
         for start in tqdm(range(0, len(data.images), batch), desc="features"):
             images = pixel_values(np.array(data.images[start : start + batch])).to(device)
@@ -105,98 +119,30 @@ def features(tower: Any, data: Corpus, device: str, batch: int = 256) -> torch.T
     return result
 
 
-def _augmented(images: np.ndarray, rng: np.random.Generator | None, device: str) -> torch.Tensor:
-    """Normalised pixels, flipped and turned by multiples of 90° where ``rng`` is given (no resampling)."""
-    values = pixel_values(np.array(images)).to(device)
-    if rng is not None:
-        turn, flip = int(rng.integers(4)), bool(rng.integers(2))
-        values = torch.rot90(values, turn, (2, 3))
-        values = values.flip(3) if flip else values
-    return values
+def augmented(data: Corpus, rows: np.ndarray, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """Normalised pixels (n, 3, 128, 128) and outlines (n, OUTLINE, OUTLINE), changed together and never resampled.
+
+    The batch is turned and flipped in eight parts and rolled by up to one patch, so that the 8-px grid of JPEG stays in place.
+    """
+    images, outlines = _pixels(data, rows), torch.as_tensor(data.outline(rows))[:, None]
+    ways = [(turn, flip) for turn in range(4) for flip in (False, True)]
+    dy, dx = (int(shift) for shift in rng.integers(-1, 2, 2))
+    made = []
+    for planes, patch in ((images, PATCH), (outlines, FINE)):
+        parts = [_turned(part, *way) for part, way in zip(planes.tensor_split(len(ways)), ways, strict=True)]
+        made.append(torch.roll(torch.cat(parts), (patch * dy, patch * dx), (2, 3)))
+    return made[0], made[1][:, 0]
 
 
-def schedule(step: int, steps: int, warmup: int = 100) -> float:
-    """Linear warm-up, then a cosine to 2 % of the peak."""
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.02 + 0.49 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+def per_token(outlines: torch.Tensor) -> torch.Tensor:
+    """Outlines (n, OUTLINE, OUTLINE) as (n, 64, FINE²), in the order of the patch tokens."""
+    return outlines.unflatten(1, (SIDE, FINE)).unflatten(3, (SIDE, FINE)).transpose(2, 3).flatten(3).flatten(1, 2)
 
 
-def _batches(n: int, batch: int, steps: int, start: int, seed: int) -> Iterator[tuple[int, np.ndarray, np.random.Generator]]:
-    """Step, rows and generator of each step; a function of (seed, step) alone, so that a resumed run sees the same."""
-    for step in range(start, steps):
-        rng = np.random.default_rng([seed, step])
-        yield step, rng.integers(0, n, batch), rng
+def _pixels(data: Corpus, rows: np.ndarray) -> torch.Tensor:
+    return pixel_values(np.array(data.images[rows]))
 
 
-def _train(
-    trained: nn.Module,
-    loss_of: Callable[[np.ndarray, torch.Tensor], torch.Tensor],
-    data: Corpus,
-    steps: int,
-    batch: int,
-    rate: float,
-    folder: Path,
-    device: str,
-    seed: int,
-    holder: nn.Module | None = None,
-) -> None:
-    """AdamW with warm-up and cosine; weights are checkpointed every few hundred steps and resumed from."""
-    (holder or trained).train()
-    folder.mkdir(parents=True, exist_ok=True)
-    parameters = list(trained.parameters())
-    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=0.05, betas=(0.9, 0.98))
-    start = _resume(trained, optimizer, folder)
-    bar = tqdm(_batches(len(data.images), batch, steps, start, seed), total=steps, initial=start, desc=folder.name)
-    average = None
-    for step, rows, rng in bar:
-        rows = np.sort(rows)
-        for group in optimizer.param_groups:
-            group["lr"] = rate * schedule(step, steps)
-        loss = loss_of(rows, _augmented(data.images[rows], rng, device))
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, 1.0)
-        optimizer.step()
-        average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
-        bar.set_postfix(loss=f"{average:.3f}")
-        if (step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == steps:
-            _checkpoint(trained, optimizer, step + 1, folder)
-    (holder or trained).eval()
-
-
-def _checkpoint(trained: nn.Module, optimizer: torch.optim.Optimizer, step: int, folder: Path) -> None:
-    """Weights and AdamW moments in one safetensors file, written whole or not at all."""
-    tensors = {f"w.{k}": v for k, v in trained.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"o.{index}.{k}": v for k, v in state.items()}
-    temporary = folder / "checkpoint.tmp"
-    save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, metadata={"step": str(step)})
-    temporary.replace(folder / "checkpoint.safetensors")
-
-
-def _resume(trained: nn.Module, optimizer: torch.optim.Optimizer, folder: Path) -> int:
-    """Load the checkpoint of ``folder``, if any; the step to go on from."""
-    path = folder / "checkpoint.safetensors"
-    if not path.exists():
-        return 0
-    tensors = load_file(path)
-    trained.load_state_dict({k[2:]: v for k, v in tensors.items() if k.startswith("w.")})
-    state = optimizer.state_dict()
-    for key, value in tensors.items():
-        if key.startswith("o."):
-            _, index, name = key.split(".")
-            state["state"].setdefault(int(index), {})[name] = value
-    optimizer.load_state_dict(state)
-    return steps_done(folder)
-
-
-def steps_done(folder: Path) -> int:
-    """How many steps the checkpoint of a stage has behind it; 0 without one."""
-    from safetensors import safe_open
-
-    path = folder / "checkpoint.safetensors"
-    if not path.exists():
-        return 0
-    with safe_open(path, "pt") as handle:
-        return int(handle.metadata()["step"])
+def _turned(planes: torch.Tensor, turn: int, flip: bool) -> torch.Tensor:
+    turned = torch.rot90(planes, turn, (2, 3))
+    return turned.flip(3) if flip else turned

@@ -19,9 +19,8 @@ import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
-from tqdm.auto import tqdm
 
-from snellen.embedded import encoder
+from snellen.embedded import training
 from snellen.embedded.architecture import IMAGE, IMAGE_TOKENS, prompt
 from snellen.embedded.data import CLASSES, CONTENT, QUALITIES, Corpus, caption
 from stimuli.questions import question
@@ -138,28 +137,17 @@ def train_language(
 ) -> None:
     """Stage 3: projector and language model together, on cached features of the frozen encoder; resumes from ``folder``."""
     sentences, lessons = Sentences(tokenizer), LESSONS[patient]
-    parts = nn.ModuleList([model.model.multi_modal_projector, model.model.language_model, model.lm_head]).to(device)
-    optimizer = torch.optim.AdamW(parts.parameters(), lr=1e-3, weight_decay=0.05, betas=(0.9, 0.98))
-    folder.mkdir(parents=True, exist_ok=True)
-    start = encoder._resume(parts, optimizer, folder)
-    parts.train()
-    bar = tqdm(range(start, steps), initial=start, total=steps, desc=folder.name)
-    average: dict[str, float] = {}
-    for step in bar:
-        rng = np.random.default_rng([seed, step])
-        items = draw(lessons, data, batch, rng)
+    parts = nn.ModuleList([model.model.multi_modal_projector, model.model.language_model, model.lm_head]).to(device).train()
+
+    def loss(rng: np.random.Generator) -> tuple[torch.Tensor, training.Parts]:
         assert features is not None, "only a finished stage does without features"
-        for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * encoder.schedule(step, steps)
+        items = draw(lessons, data, batch, rng)
         losses = item_losses(model, sentences, items, features, rng, device)
-        optimizer.zero_grad(set_to_none=True)
-        losses.mean().backward()
-        nn.utils.clip_grad_norm_(parts.parameters(), 1.0)
-        optimizer.step()
-        _follow(average, items, losses)
-        bar.set_postfix({name: f"{value:.2f}" for name, value in sorted(average.items())})
-        if (step + 1) % encoder.CHECKPOINT_EVERY == 0 or step + 1 == steps:
-            encoder._checkpoint(parts, optimizer, step + 1, folder)
+        names = [("text " if item.row < 0 else "") + item.question for item in items]
+        each = {name: losses[[own == name for own in names]].mean() for name in set(names)}
+        return losses.mean(), each
+
+    training.fit(parts, loss, steps, folder, seed=seed, rate=1e-3)
     parts.eval()
 
 
@@ -184,10 +172,3 @@ def item_losses(
     logits, target = model.lm_head(hidden), labels[:, answers + 1 :]
     loss = functional.cross_entropy(logits.transpose(1, 2), target, ignore_index=-100, reduction="none")
     return loss.sum(1) / (target >= 0).sum(1)
-
-
-def _follow(average: dict[str, float], items: list[Item], losses: torch.Tensor) -> None:
-    """Running mean of the loss per lesson, for the progress bar."""
-    for item, loss in zip(items, losses.tolist(), strict=True):
-        name = ("text " if item.row < 0 else "") + item.question
-        average[name] = loss if name not in average else 0.995 * average[name] + 0.005 * loss

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from snellen import embedded
-from snellen.embedded import architecture, data, encoder, language
+from snellen.embedded import architecture, data, encoder, language, training
 from stimuli.tables import write_json
 
 
@@ -24,10 +24,8 @@ from stimuli.tables import write_json
 class Recipe:
     """How much of everything."""
 
-    references: int = 3300
-    encoder_steps: int = 3600
-    shape_steps: int = 1200
-    """Further encoder steps with the weight on shapes."""
+    references: int = 12000
+    encoder_steps: int = 6000
     see_through_steps: int = 600
     see_through_from: int = 3
     """The block from which on the encoder of ``embedded`` is taught to see through distortions."""
@@ -37,9 +35,7 @@ class Recipe:
     seed: int = 0
 
 
-QUICK = Recipe(
-    references=12, encoder_steps=4, shape_steps=2, see_through_steps=2, language_steps=4, encoder_batch=8, language_batch=8
-)
+QUICK = Recipe(references=12, encoder_steps=4, see_through_steps=2, language_steps=4, encoder_batch=8, language_batch=8)
 """Proves that the recipe runs, in a minute; the models it makes know nothing."""
 
 
@@ -69,10 +65,6 @@ def train(work: Path, out: Path, recipe: Recipe, device: str) -> dict[str, float
     model = architecture.model(r.seed).to(device)
     tower, readouts = model.model.vision_tower, encoder.Readouts().to(device)
     encoder.train_encoder(tower, readouts, images, r.encoder_steps, r.encoder_batch, work / "encoder", device, r.seed)
-    readouts.shares = encoder.SHAPE_SHARES
-    encoder.train_encoder(
-        tower, readouts, images, r.shape_steps, r.encoder_batch, work / "encoder-shape", device, r.seed + 3, 3e-4
-    )
     lap("encoder")
     for patient in embedded.PATIENTS:
         own = copy.deepcopy(model)
@@ -90,7 +82,7 @@ def train(work: Path, out: Path, recipe: Recipe, device: str) -> dict[str, float
             )
             lap("see-through")
         lessons = work / f"language-{patient}"
-        finished = encoder.steps_done(lessons) >= r.language_steps
+        finished = training.steps_done(lessons) >= r.language_steps
         tokens = None if finished else encoder.features(own.model.vision_tower, images, device)
         language.train_language(
             own,
