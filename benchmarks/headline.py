@@ -32,39 +32,44 @@ def examine(patient: str, seed: int, budget: str, out: Path, threads: int) -> Pa
     return folder / "results.json"
 
 
+COLUMNS: tuple[tuple[str, str | None, str, str, str], ...] = (
+    ("accuracy", None, "accuracy", "low", "high"),
+    ("balanced accuracy", None, "balanced_accuracy", "balanced_low", "balanced_high"),
+    ("colour named", "captions", "colour", "colour_low", "colour_high"),
+    ("shape named", "captions", "shape", "shape_low", "shape_high"),
+    ("quality word", "captions", "quality", "quality_low", "quality_high"),
+    ("description kept", "captions", "agreement", "agreement_low", "agreement_high"),
+    ("best probe", "best_probe", "score", "low", "high"),
+    ("probe at projector", "projector_probe", "score", "low", "high"),
+    ("centred distance", "distance", "centred", "centred_low", "centred_high"),
+    ("margin", "distance", "margin", "margin_low", "margin_high"),
+)
+"""Title, part of a ``tuning`` entry, and the keys of value and interval there."""
+
+
 def table(runs: Sequence[dict[str, Any]]) -> list[str]:
-    """The rows of one patient: mean over seeds, lowest to highest interval bound over seeds in brackets."""
-    lines = [
-        "| tuned | accuracy | balanced accuracy | colour | shape | quality | description kept | best probe | projector probe "
-        "| centred distance | margin |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    """The rows of one patient."""
+    lines = ["| tuned | " + " | ".join(column[0] for column in COLUMNS) + " |", "|---" * (1 + len(COLUMNS)) + "|"]
     for name in ARMS:
         entries = [run["tuning"]["base"] if name == "base" else run["tuning"]["arms"][name] for run in runs]
-        captions = [entry["captions"] for entry in entries]
-        best = [entry["best_probe"] for entry in entries]
-        cells = [
-            "nothing" if name == "base" else name,
-            spread([e["accuracy"] for e in entries], [e["low"] for e in entries], [e["high"] for e in entries]),
-            spread(*([e[key] for e in entries] for key in ("balanced_accuracy", "balanced_low", "balanced_high"))),
-            *(mean([c[key] for c in captions]) for key in ("colour", "shape", "quality", "agreement")),
-            f"{mean([b['score'] for b in best])} ({', '.join(dict.fromkeys(b['site'] for b in best))})",
-            mean([e["projector_probe"]["score"] for e in entries]),
-            *(f"{np.mean([e['distance'][key] for e in entries]):.3f}" for key in ("centred", "margin")),
-        ]
-        lines.append("| " + " | ".join(cells) + " |")
+        cells = [cell([entry[part] if part else entry for entry in entries], *keys) for _, part, *keys in COLUMNS]
+        lines.append(f"| {'nothing' if name == 'base' else name} | " + " | ".join(cells) + " |")
     return lines
 
 
-def spread(values: list[float], lows: list[float], highs: list[float]) -> str:
-    """``86.1 % [82.0, 90.3]``: mean, lowest lower and highest upper bound of the seeds' 95 % intervals."""
-    return f"{100 * np.mean(values):.2f} % [{100 * min(lows):.1f}, {100 * max(highs):.1f}]"
+def cell(entries: Sequence[dict[str, Any]], value: str, low: str, high: str) -> str:
+    """Mean over seeds, and in brackets the lowest lower and the highest upper bound of their intervals; a dash where unknown.
 
-
-def mean(values: list[float | None]) -> str:
-    """Mean percentage, a dash where unknown."""
-    known = [value for value in values if value is not None]
-    return f"{100 * np.mean(known):.1f} %" if known else "–"
+    Shares are percentages (86.10 [82.0, 90.3]), distances are as they are (0.913 [0.88, 0.95]); a best probe names its sites.
+    """
+    if any(entry.get(value) is None for entry in entries):
+        return "–"
+    scale, digits = (1, 3) if value in ("centred", "margin") else (100, 2)
+    bounds = scale * min(entry[low] for entry in entries), scale * max(entry[high] for entry in entries)
+    text = f"{scale * np.mean([entry[value] for entry in entries]):.{digits}f} "
+    text += f"[{bounds[0]:.{digits - 1}f}, {bounds[1]:.{digits - 1}f}]"
+    sites = dict.fromkeys(entry["site"] for entry in entries) if value == "score" else {}
+    return text + (f" {', '.join(sites)}" if sites and set(sites) != {"projector"} else "")
 
 
 def page(results: dict[str, list[dict[str, Any]]], seeds: Sequence[int], budget: str) -> str:
@@ -79,7 +84,9 @@ def page(results: dict[str, list[dict[str, Any]]], seeds: Sequence[int], budget:
         f"{config['references']} references at the published levels {', '.join(map(str, config['levels']))}; each arm is tuned "
         f"alone for {config['steps']} steps of {config['batch_size']} lessons on {config['train_references']} other references. "
         "A seed changes the stimuli, the training set, the batches and the folds. Cells are means over the seeds; brackets "
-        "hold the lowest lower and the highest upper bound of the seeds' 95 % intervals over references. Chance is 12.5 %.",
+        "hold the lowest lower and the highest upper bound of the seeds' 95 % intervals over references. All but the last two "
+        "columns are percentages; chance is 12.5 for the answers and 20 for the quality word. Distances are at the projector "
+        "(definitions in `analysis/semantic_distance.py`).",
         "",
         "The paper (arXiv 2512.09573) reports 14.92 % before and 84.43 % after aligning the vision encoder of a 7B model on "
         "other data; the numbers here are of model organisms built to show that effect and its rival, not a replication.",
@@ -91,9 +98,9 @@ def page(results: dict[str, list[dict[str, Any]]], seeds: Sequence[int], budget:
         )
         minutes += [sum(run["provenance"]["seconds"].values()) / 60 for run in runs]
         blind = [run["perception"]["blind"]["balanced_accuracy"] for run in runs]
-        lines += [f"## `{patient}`", "", *table(runs), "", f"Verdicts: {verdicts}. With a blank image: {mean(blind)}.", ""]
-    lines.append(f"Time per exam: {min(minutes):.0f} to {max(minutes):.0f} minutes. Best distortion answers after "
-                 "vision+constraint and what limits them are discussed in the model card.")  # fmt: skip
+        told = f"Verdicts: {verdicts}. Balanced accuracy with a blank image: {100 * np.mean(blind):.1f} %."
+        lines += [f"## `{patient}`", "", *table(runs), "", told, ""]
+    lines.append(f"Time per exam on two cores: {min(minutes):.0f} to {max(minutes):.0f} minutes.")
     return "\n".join(lines) + "\n"
 
 

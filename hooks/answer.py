@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from hooks.batch import Batch
 from hooks.load import Mllm
 
 
@@ -89,19 +89,25 @@ def option_loglik(
 
 def _single(mllm: Mllm, images: Sequence[np.ndarray], prompt: str, tokens: Sequence[int]) -> np.ndarray:
     batch = mllm.inputs(images, [prompt] * len(images))
-    with torch.inference_mode():
-        logits: Any = mllm.model(**batch.tensors, use_cache=False).logits
-    at = logits[torch.arange(len(images)), batch.layout.last_prompt.to(logits.device)].float()
-    return torch.log_softmax(at, -1)[:, list(tokens)].double().cpu().numpy()
+    logits, first = _logits(mllm, batch)
+    at = logits[torch.arange(len(images)), batch.layout.last_prompt.to(logits.device) - first]
+    return torch.log_softmax(at.float(), -1)[:, list(tokens)].double().cpu().numpy()
 
 
 def _option(mllm: Mllm, images: Sequence[np.ndarray], prompt: str, option: str, normalised: bool) -> np.ndarray:
     batch = mllm.inputs(images, [prompt] * len(images), [option] * len(images), eos=False)
     assert batch.labels is not None
-    with torch.inference_mode():
-        logits: Any = mllm.model(**batch.tensors, use_cache=False).logits
-    labels = batch.labels[:, 1:].to(logits.device)
+    logits, first = _logits(mllm, batch)
+    labels = batch.labels[:, first + 1 :].to(logits.device)
     spoken = labels >= 0
     logp = torch.log_softmax(logits[:, :-1].float(), -1).gather(2, labels.clamp(min=0)[..., None])[..., 0]
     total = (logp * spoken).sum(1)
     return (total / spoken.sum(1) if normalised else total).double().cpu().numpy()
+
+
+def _logits(mllm: Mllm, batch: Batch) -> tuple[torch.Tensor, int]:
+    """Logits from the first position that predicts an answer on, and which position that is: those of a prompt are large."""
+    first = int(batch.layout.last_prompt.min())
+    keep = batch.layout.image.shape[1] - first
+    with torch.inference_mode():
+        return mllm.model(**batch.tensors, use_cache=False, logits_to_keep=keep).logits, first

@@ -175,7 +175,7 @@ def _entry(tuned: Tuned | None, seen: Seen, base: Seen, name: str = "base") -> d
         "captions": seen.captions.as_dict(),
         "best_probe": best_probe(seen.survival),
         "projector_probe": site_probe(seen.survival, "projector"),
-        "distance": {k: seen.distances.row("projector")[k] for k in ("cosine", "centred", "margin", "zero_shot")},
+        "distance": {k: v for k, v in seen.distances.row("projector").items() if k not in ("class", "n")},
     }
     return entry if tuned is None else {**entry, **audit_dict(tuned)}
 

@@ -64,4 +64,5 @@ def draw_plane(axes: Any, plane: Mapping[str, Any], classes: list[str]) -> None:
         ax.set_title(f"{when} tuning ({plane['method']}, trustworthiness {plane['trustworthiness']:.2f})", fontsize=8.5)
         ax.set_xticks([])
         ax.set_yticks([])
+        ax.margins(0.12)
     axes[1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=1.8, title="images")

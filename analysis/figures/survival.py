@@ -27,7 +27,16 @@ def draw_survival(ax: Any, survival: Mapping[str, Any], answers: Mapping[str, An
     _curve(ax, x, rows, "score", "#222222", "probe (95 % interval over references)")
     ax.fill_between(x, _column(rows, "control_low"), _column(rows, "control_high"), color="#999999", alpha=0.35, lw=0,
                     label="probe on shuffled labels")  # fmt: skip
-    ax.plot(x, _column(rows, "content"), color="#B07AA1", lw=1.0, ls="--", label="content: which reference is it?")
+    ax.plot(
+        x,
+        _column(rows, "content"),
+        color="#777777",
+        lw=0.9,
+        ls=":",
+        marker="x",
+        ms=3.5,
+        label="content: which reference is it?",
+    )
     for row, style in zip(survival.get("baselines", ()), ("--", "-."), strict=False):
         name = row["site"].removeprefix("baseline:").replace("-", " ")
         ax.axhline(row["score"], color=COLOURS["baseline"], lw=1.0, ls=style, label=f"{name} {100 * row['score']:.0f} %")
