@@ -179,7 +179,7 @@ def tune(
     steps: Annotated[int, typer.Option(help="optimizer steps")] = 200,
     references: Annotated[int, typer.Option(help="training references")] = 160,
     levels: Levels = "2,3,4,5",
-    constraint: Annotated[str | None, typer.Option(help="align (vision and projector)")] = None,
+    constraint: Annotated[str | None, typer.Option(help="align, keep or align+keep (vision and projector)")] = None,
     method: Annotated[str, typer.Option(help="full or lora")] = "full",
     lr: Annotated[float | None, typer.Option(help="peak learning rate")] = None,
     seed: Seed = 0,
@@ -187,7 +187,7 @@ def tune(
 ) -> None:
     """Tune one component on distortion answers.
 
-    Example:  snellen tune vision --constraint align --steps 400 --out runs/vision
+    Example:  snellen tune vision --constraint align+keep --steps 400 --out runs/vision
     """
     from snellen.models import load
     from stimuli.sets import exam_set

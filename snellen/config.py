@@ -39,7 +39,9 @@ class ExamConfig(BaseModel):
     method: Literal["full", "lora"] = "full"
     lr: float | None = None
     replay: float = 0.45
-    constraint_weight: float = 0.2
+    constraint: Literal["align", "keep", "align+keep"] = "align+keep"
+    """What the arm ``vision+constraint`` adds (``sn.tune``)."""
+    constraint_weight: float = 1.0
     folds: int = 5
     n_boot: int = 1000
     seed: int = 0

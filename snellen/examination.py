@@ -155,7 +155,7 @@ def _arm(
         steps=settings.steps,
         batch_size=settings.batch_size,
         lr=settings.lr,
-        constraint="align" if name.endswith("+constraint") else None,
+        constraint=settings.constraint if name.endswith("+constraint") else None,
         constraint_weight=settings.constraint_weight,
         replay=settings.replay,
         replays=replays,

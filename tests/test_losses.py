@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from tuning.losses import align_infonce, answer_nll
+from tuning.losses import align_infonce, answer_nll, keep_content
 
 
 def test_answer_nll_averages_over_the_answers_tokens_then_over_rows() -> None:
@@ -43,3 +43,15 @@ def test_infonce_draws_tokens_towards_their_word() -> None:
     centred = words - words.mean(0)
     nearest = torch.nn.functional.cosine_similarity(tokens[:, None], centred[None], dim=2).argmax(1)
     assert torch.equal(nearest, targets)
+
+
+def test_a_word_can_be_written_and_nothing_else_moved() -> None:
+    torch.manual_seed(0)
+    words, untouched = torch.randn(3, 8), torch.randn(10, 8)
+    centred = words - words.mean(0)
+    assert keep_content(untouched, untouched, words) == 0
+    assert keep_content(untouched + 2 * centred[1], untouched, words) < 1e-10
+    aside = torch.randn(8)
+    aside -= torch.linalg.lstsq(centred.T, aside).solution @ centred
+    moved = keep_content(untouched + aside, untouched, words)
+    assert moved.item() == pytest.approx(float(aside.square().mean() / untouched.var()), rel=1e-4)

@@ -21,7 +21,7 @@ def train() -> StimulusSet:
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
-@pytest.mark.parametrize(("component", "constraint"), [("vision", "align"), ("projector", None), ("llm", None)])
+@pytest.mark.parametrize(("component", "constraint"), [("vision", "align+keep"), ("projector", "align"), ("llm", None)])
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 def test_only_the_component_moves(llava: Mllm, train: StimulusSet, component: str, constraint: str | None, method: Any) -> None:
     untouched = checksum(llava.model, [])
@@ -35,7 +35,8 @@ def test_only_the_component_moves(llava: Mllm, train: StimulusSet, component: st
     moved = [name for name in own if not torch.equal(own[name], after[name])]
     assert moved and tuned.audit.unchanged and tuned.audit.component == component
     assert {name for name, norm in tuned.audit.moved.items() if norm > 0} == set(moved)
-    assert (tuned.history[0]["align"] > 0) == (constraint == "align")
+    assert (tuned.history[0]["align"] > 0) == (constraint is not None)
+    assert tuned.history[0]["keep"] == 0 and (tuned.history[1]["keep"] > 0) == (constraint == "align+keep")
     assert not any(p.requires_grad for p in after.values())
 
 

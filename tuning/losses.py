@@ -38,3 +38,24 @@ def align_infonce(
     visual = functional.normalize(tokens.float(), dim=1)
     centred = functional.normalize((words - words.mean(0)).float(), dim=1)
     return functional.cross_entropy(visual @ centred.T / temperature, targets)
+
+
+def keep_content(tokens: torch.Tensor, untouched: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+    """How much visual tokens have moved in all directions but those that tell the words apart, relative to their variance.
+
+    Distillation to the untouched model (Hinton, Vinyals and Dean 2015; as a guard against forgetting, Li and Hoiem 2016)
+    that leaves the span of the centred words free, so that a word can be written into the tokens while what else stands in
+    them is kept. The choice of the free directions is ours.
+
+    Args:
+        tokens: (n, d) visual tokens in the language model's input space.
+        untouched: (n, d) the same tokens of the untouched model.
+        words: (k, d) mean input embeddings of each class's wording.
+
+    Returns:
+        Mean squared change outside the span over the variance of ``untouched``: 0 where nothing else moved.
+    """
+    free = torch.linalg.svd((words - words.mean(0)).float(), full_matrices=False)[2][: len(words) - 1]  # (k - 1, d)
+    change = tokens.float() - untouched.float()
+    change = change - change @ free.T @ free
+    return change.square().mean() / untouched.float().var().clamp(min=1e-12)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +22,7 @@ from stimuli.tables import Table
 from stimuli.types import Stimulus
 from tuning.audit import Audit, checksum, moves
 from tuning.lessons import REPLAY_IMAGES, Lesson, Lessons, fingerprint, own_words, prepare, refuse_held_out
-from tuning.losses import align_infonce, answer_nll
+from tuning.objective import CONSTRAINTS, Objective
 from tuning.tuned import Tuned, finished, renamed, save
 
 Method = Literal["full", "lora"]
@@ -45,7 +44,7 @@ def tune(
     batch_size: int = 32,
     lr: float | None = None,
     constraint: str | None = None,
-    constraint_weight: float = 0.2,
+    constraint_weight: float = 1.0,
     replay: float = 0.45,
     replay_images: int = REPLAY_IMAGES,
     replays: Callable[[], Sequence[Lesson]] | None = None,
@@ -59,8 +58,9 @@ def tune(
     """Tune one component; the given model stays as it was.
 
     The objective is the likelihood of the right answer to the distortion question, class-balanced, plus the likelihood of
-    the untouched model's own answers about content and quality (replay). With ``constraint="align"`` the mean visual token
-    is drawn towards the embedding of its distortion's word. AdamW, warm-up, cosine, clipping; dropout off.
+    the untouched model's own answers about content and quality (replay). A constraint shapes the visual tokens themselves:
+    ``align`` draws the mean token towards the embedding of its distortion's word, ``keep`` holds everything else in the
+    tokens where the untouched model has it. AdamW, warm-up, cosine, clipping; dropout off.
 
     Args:
         mllm: the model.
@@ -70,8 +70,8 @@ def tune(
         steps: optimizer steps.
         batch_size: lessons per step.
         lr: peak learning rate; default by component and size (``RATES``, ``LARGE_RATES``).
-        constraint: None or ``align`` (vision and projector).
-        constraint_weight: of the alignment loss.
+        constraint: None, ``align``, ``keep`` or ``align+keep`` (vision and projector).
+        constraint_weight: factor on the constraint's losses (``tuning.objective.WEIGHTS``).
         replay: share of replays in a batch, 0 to 1.
         replay_images: how many training images are replayed.
         replays: gives ``tuning.lessons.own_words`` where several runs share them; called only if this run is not finished.
@@ -110,15 +110,17 @@ def tune(
     done = finished(mllm, component, config, out)
     if done is not None:
         return done
-    words = replays or partial(own_words, mllm, train, replay_images, seed, progress)
-    lessons = prepare(train, taxonomy, words() if replay > 0 else ())
+    own_answers = replays or partial(own_words, mllm, train, replay_images, seed, progress)
+    lessons = prepare(train, taxonomy, own_answers() if replay > 0 else ())
     torch.manual_seed(seed)
     model = copy.deepcopy(mllm.model).eval().requires_grad_(False)
     own = mllm.stages.parameters(model, component)
     before = {name: value.detach().clone() for name, value in own.items()}
     outside = checksum(model, own)
     student, trainable = _trainable(mllm, model, component, method, lora_rank)
-    history = _run(mllm.with_model(model), student, trainable, lessons, config, progress)
+    words = word_embeddings(mllm, lessons.wordings)
+    objective = Objective(mllm, student, words, replay, constraint, constraint_weight)
+    history = _run(objective, trainable, lessons, config, progress)
     if method == "lora":
         model = student.merge_and_unload()
     model.eval().requires_grad_(False)
@@ -147,14 +149,14 @@ def check(component: str, method: str, constraint: str | None) -> None:
     for what, value, known in (
         ("component", component, COMPONENTS),
         ("method", method, ("full", "lora")),
-        ("constraint", constraint, (None, "align")),
+        ("constraint", constraint, (None, *CONSTRAINTS)),
     ):
         if value not in known:
             names = ", ".join(str(name) for name in known)
             raise InputError(f"Unknown {what} '{value}'. Expected one of {names}. Use one of these.")
     if constraint and component == "llm":
         raise InputError(
-            "constraint='align' shapes visual tokens, which tuning the llm does not change. Expected component 'vision' or "
+            f"constraint='{constraint}' shapes visual tokens, which tuning the llm does not change. Expected component 'vision' or "
             "'projector'; leave the constraint out."
         )
 
@@ -180,21 +182,18 @@ def _trainable(mllm: Mllm, model: Any, component: str, method: str, rank: int) -
 
 
 def _run(
-    mllm: Mllm, student: Any, trainable: list[nn.Parameter], lessons: Lessons, config: dict[str, Any], progress: bool
+    objective: Objective, trainable: list[nn.Parameter], lessons: Lessons, config: dict[str, Any], progress: bool
 ) -> Table:
     optimizer = torch.optim.AdamW(trainable, lr=config["lr"], weight_decay=0.01, betas=(0.9, 0.98))
     steps, history = config["steps"], []
     name = config["component"] + ("+constraint" if config["constraint"] else "")
     bar = tqdm(range(steps), desc=f"tune {name}", disable=not progress)
     for step in bar:
-        rng = np.random.default_rng([config["seed"], step])
         rate = config["lr"] * _schedule(step, steps)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        batch = lessons.batch(config["batch_size"], config["replay"], rng)
-        parts = _losses(mllm, student, batch, lessons.wordings, config["constraint"])
-        loss = parts["answer"] * (1 - config["replay"]) + parts["replay"] * config["replay"]
-        loss = loss + (config["constraint_weight"] or 0.0) * parts["align"]
+        batch = lessons.batch(config["batch_size"], config["replay"], np.random.default_rng([config["seed"], step]))
+        loss, parts = objective(batch)
         if not torch.isfinite(loss):
             raise InputError(
                 f"The loss is {loss.item()} at step {step} of {steps} while tuning '{name}'. "
@@ -208,49 +207,6 @@ def _run(
         history.append(row)
         bar.set_postfix({"answer": f"{row['answer']:.2f}", "replay": f"{row['replay']:.2f}"})
     return history
-
-
-def _losses(
-    mllm: Mllm, student: Any, batch: list[Lesson], wordings: Sequence[str], constraint: str | None
-) -> dict[str, torch.Tensor]:
-    """The parts of the objective on one batch; absent parts are 0."""
-    images = [lesson.stimulus.image for lesson in batch]
-    inputs = mllm.inputs(images, [lesson.prompt for lesson in batch], [lesson.answer for lesson in batch])
-    assert inputs.labels is not None
-    labels = inputs.labels.to(mllm.device)
-    first = int(inputs.layout.last_prompt.min())
-    keep = labels.shape[1] - first
-    with _projected(mllm) as seen:
-        logits = student(**inputs.tensors, use_cache=False, logits_to_keep=keep).logits
-    labels = labels[:, first:]
-    asked = torch.tensor([lesson.target >= 0 for lesson in batch], device=labels.device)
-    zero = logits.new_zeros(())
-    parts = {
-        "answer": answer_nll(logits[asked], labels[asked]) if asked.any() else zero,
-        "replay": answer_nll(logits[~asked], labels[~asked]) if (~asked).any() else zero,
-        "align": zero,
-    }
-    if constraint == "align" and asked.any():
-        rows = inputs.layout.rows("projector", seen[-1])
-        tokens = torch.stack([row.mean(0) for row, lesson in zip(rows, batch, strict=True) if lesson.target >= 0])
-        targets = torch.tensor([lesson.target for lesson in batch if lesson.target >= 0], device=tokens.device)
-        parts["align"] = align_infonce(tokens, word_embeddings(mllm, wordings), targets)
-    return parts
-
-
-@contextmanager
-def _projected(mllm: Mllm) -> Iterator[list[torch.Tensor]]:
-    """The projector's outputs with their graph (``hooks.capture`` detaches)."""
-    seen: list[torch.Tensor] = []
-
-    def hook(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-        seen.append(output)
-
-    handle = mllm.model.get_submodule(mllm.stages.sites["projector"]).register_forward_hook(hook)
-    try:
-        yield seen
-    finally:
-        handle.remove()
 
 
 def _schedule(step: int, steps: int) -> float:

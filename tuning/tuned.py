@@ -26,7 +26,7 @@ class Tuned:
     mllm: Mllm
     audit: Audit
     history: Table = field(repr=False)
-    """One row per step: ``step``, ``loss``, ``answer``, ``replay``, ``align``, ``rate``."""
+    """One row per step: ``step``, ``loss``, its parts ``answer``, ``replay``, ``align``, ``keep``, and the learning ``rate``."""
     config: dict[str, Any]
 
 
