@@ -46,10 +46,10 @@ def test_the_audit_would_notice_a_stray_parameter(llava: Mllm, train: StimulusSe
     module = importlib.import_module("tuning.tune")  # the package attribute of this name is the function
     real = module._run
 
-    def stray(mllm: Mllm, *arguments: Any) -> Any:
+    def stray(objective: Any, *arguments: Any) -> Any:
         with torch.no_grad():
-            mllm.model.get_submodule("model.vision_tower").get_parameter("post_layernorm.bias").add_(1e-3)
-        return real(mllm, *arguments)
+            objective.student.get_parameter("model.vision_tower.post_layernorm.bias").add_(1e-3)
+        return real(objective, *arguments)
 
     monkeypatch.setattr(module, "_run", stray)
     assert not module.tune(llava, train, "llm", **OPTIONS).audit.unchanged
