@@ -51,6 +51,7 @@ def draw_plane(axes: Any, plane: Mapping[str, Any], classes: list[str]) -> None:
         plane: ``distance.plane`` of the results.
         classes: in order.
     """
+    left = _left(plane)
     for ax, when in zip(axes, ("before", "after"), strict=True):
         for i, name in enumerate(classes):
             own = [p for p in plane["points"] if p["when"] == when and p["label"] == name]
@@ -58,11 +59,24 @@ def draw_plane(axes: Any, plane: Mapping[str, Any], classes: list[str]) -> None:
             ax.scatter([p["x"] for p in own], [p["y"] for p in own], s=9, alpha=0.65, lw=0.2, label=name, **style)
         for word in plane["words"]:
             shade = CLASS_COLOURS[classes.index(word["label"]) % 9]
-            ax.plot(word["x"], word["y"], "*", ms=13, color=shade, mec="white", mew=0.8, zorder=5)
-            ax.annotate(word["label"], (word["x"], word["y"]), xytext=(5, 4), textcoords="offset points", fontsize=7,
-                        fontweight="bold", zorder=6, bbox={"fc": "white", "alpha": 0.75, "lw": 0, "pad": 0.6})  # fmt: skip
+            ax.plot(word["x"], word["y"], "*", ms=13, color=shade, mec="white", mew=0.8, zorder=7)
+            place: Any = {"xytext": (-5, 4), "ha": "right"} if word["label"] in left else {"xytext": (5, 4)}
+            ax.annotate(word["label"], (word["x"], word["y"]), textcoords="offset points", fontsize=7, fontweight="bold",
+                        zorder=6, bbox={"fc": "white", "alpha": 0.75, "lw": 0, "pad": 0.6}, **place)  # fmt: skip
         ax.set_title(f"{when} tuning ({plane['method']}, trustworthiness {plane['trustworthiness']:.2f})", fontsize=8.5)
         ax.set_xticks([])
         ax.set_yticks([])
         ax.margins(0.12)
     axes[1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=1.8, title="images")
+
+
+def _left(plane: Mapping[str, Any]) -> set[str]:
+    """Words that have another one close on their right: their labels stand left of the star."""
+    everything = [*plane["points"], *plane["words"]]
+    width, height = (max(p[axis] for p in everything) - min(p[axis] for p in everything) for axis in ("x", "y"))
+    return {
+        word["label"]
+        for word in plane["words"]
+        for other in plane["words"]
+        if 0 < other["x"] - word["x"] < 0.15 * width and abs(other["y"] - word["y"]) < 0.06 * height
+    }
