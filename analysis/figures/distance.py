@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.figures.style import CLASS_COLOURS, CLASS_MARKERS
@@ -51,7 +51,6 @@ def draw_plane(axes: Any, plane: Mapping[str, Any], classes: list[str]) -> None:
         plane: ``distance.plane`` of the results.
         classes: in order.
     """
-    left = _left(plane)
     for ax, when in zip(axes, ("before", "after"), strict=True):
         for i, name in enumerate(classes):
             own = [p for p in plane["points"] if p["when"] == when and p["label"] == name]
@@ -59,24 +58,36 @@ def draw_plane(axes: Any, plane: Mapping[str, Any], classes: list[str]) -> None:
             ax.scatter([p["x"] for p in own], [p["y"] for p in own], s=9, alpha=0.65, lw=0.2, label=name, **style)
         for word in plane["words"]:
             shade = CLASS_COLOURS[classes.index(word["label"]) % 9]
-            ax.plot(word["x"], word["y"], "*", ms=13, color=shade, mec="white", mew=0.8, zorder=7)
-            place: Any = {"xytext": (-5, 4), "ha": "right"} if word["label"] in left else {"xytext": (5, 4)}
-            ax.annotate(word["label"], (word["x"], word["y"]), textcoords="offset points", fontsize=7, fontweight="bold",
-                        zorder=6, bbox={"fc": "white", "alpha": 0.75, "lw": 0, "pad": 0.6}, **place)  # fmt: skip
+            ax.plot(word["x"], word["y"], "*", ms=13, color=shade, mec="white", mew=0.8, zorder=6)
         ax.set_title(f"{when} tuning ({plane['method']}, trustworthiness {plane['trustworthiness']:.2f})", fontsize=8.5)
         ax.set_xticks([])
         ax.set_yticks([])
         ax.margins(0.12)
+        for (dx, dy, align), word in zip(_places(ax, plane["words"]), plane["words"], strict=True):
+            ax.annotate(word["label"], (word["x"], word["y"]), xytext=(dx, dy), ha=align, textcoords="offset points", fontsize=7,
+                        fontweight="bold", zorder=5, bbox={"fc": "white", "alpha": 0.75, "lw": 0, "pad": 0.6})  # fmt: skip
     axes[1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=1.8, title="images")
 
 
-def _left(plane: Mapping[str, Any]) -> set[str]:
-    """Words that have another one close on their right: their labels stand left of the star."""
-    everything = [*plane["points"], *plane["words"]]
-    width, height = (max(p[axis] for p in everything) - min(p[axis] for p in everything) for axis in ("x", "y"))
-    return {
-        word["label"]
-        for word in plane["words"]
-        for other in plane["words"]
-        if 0 < other["x"] - word["x"] < 0.15 * width and abs(other["y"] - word["y"]) < 0.06 * height
-    }
+def _places(ax: Any, words: Sequence[Mapping[str, Any]]) -> list[tuple[int, int, str]]:
+    """For each word the offset of its label in points and its alignment: the corner of the star where least is in the way.
+
+    Labels are taken as boxes of 4.6 points per letter and 9 points of height (7-point bold).
+    """
+    points = [72 / ax.figure.dpi * ax.transData.transform((word["x"], word["y"])) for word in words]
+    taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in points]
+    places = []
+    for (x, y), word in zip(points, words, strict=True):
+        wide = 4.6 * len(word["label"])
+        corners = [(dx, dy, align) for dx, align in ((6, "left"), (-6, "right")) for dy in (4, -10)]
+        boxes = [
+            (x + dx - (wide if dx < 0 else 0), y + dy, x + dx + (0 if dx < 0 else wide), y + dy + 9) for dx, dy, _ in corners
+        ]
+        best = min(range(len(corners)), key=lambda k: sum(_overlap(boxes[k], other) for other in taken))
+        taken.append(boxes[best])
+        places.append(corners[best])
+    return places
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
