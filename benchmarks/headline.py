@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 
 PATIENTS = ("embedded", "embedded-template")
+READING = "## How to read it"
+"""From this heading on the page is written by hand, and kept when the table is made again."""
 ARMS = ("base", "projector", "llm", "vision", "vision+constraint")
 
 
@@ -119,7 +121,8 @@ def main() -> None:
         done = list(pool.map(lambda job: examine(*job, options.budget, options.out, threads), jobs))
     found = dict(zip(jobs, (json.loads(path.read_text()) for path in done), strict=True))
     results = {patient: [found[patient, seed] for seed in options.seeds] for patient in PATIENTS}
-    options.page.write_text(page(results, options.seeds, options.budget))
+    _, marker, reading = options.page.read_text().partition(READING) if options.page.exists() else ("", "", "")
+    options.page.write_text(page(results, options.seeds, options.budget) + (f"\n{marker}{reading}" if marker else ""))
     print(options.page.read_text())
 
 
