@@ -18,7 +18,7 @@ from tuning.losses import align_infonce, answer_nll, keep_content
 
 CONSTRAINTS: Mapping[str, tuple[str, ...]] = {"align": ("align",), "keep": ("keep",), "align+keep": ("align", "keep")}
 """Constraint by name → the parts it adds."""
-WEIGHTS: Mapping[str, float] = {"align": 0.2, "keep": 1.0}
+WEIGHTS: Mapping[str, float] = {"align": 0.3, "keep": 1.5}
 """Of the parts a constraint adds, before ``constraint_weight``; ours, chosen on the embedded models."""
 
 
