@@ -48,7 +48,7 @@ bench: setup  ## performance as ratios within one run
 notebooks: setup  ## execute the notebooks and write them with their outputs
 	$(BIN)/python notebooks/build.py
 
-embedded: setup  ## train the two embedded patients again (about an hour and a half on two cores)
+embedded: setup  ## train the two embedded patients again (just under two hours on two cores)
 	$(BIN)/python -m snellen.embedded.train
 
 headline: setup  ## the table of docs/headline.md: both patients, three seeds, full budget

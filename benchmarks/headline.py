@@ -74,7 +74,7 @@ def cell(entries: Sequence[dict[str, Any]], value: str, low: str, high: str) -> 
     return text + (f" {', '.join(sites)}" if sites and set(sites) != {"projector"} else "")
 
 
-def page(results: dict[str, list[dict[str, Any]]], seeds: Sequence[int], budget: str) -> str:
+def page(results: dict[str, list[dict[str, Any]]], seeds: Sequence[int], budget: str, threads: int) -> str:
     """The whole document."""
     first = results[PATIENTS[0]][0]
     config, minutes = first["provenance"]["config"], []
@@ -102,7 +102,7 @@ def page(results: dict[str, list[dict[str, Any]]], seeds: Sequence[int], budget:
         blind = [run["perception"]["blind"]["balanced_accuracy"] for run in runs]
         told = f"Verdicts: {verdicts}. Balanced accuracy with a blank image: {100 * np.mean(blind):.1f} %."
         lines += [f"## `{patient}`", "", *table(runs), "", told, ""]
-    lines.append(f"Time per exam on two cores: {min(minutes):.0f} to {max(minutes):.0f} minutes.")
+    lines.append(f"The longest exam took {max(minutes):.0f} minutes on {threads} CPU thread{'s' * (threads > 1)}.")
     return "\n".join(lines) + "\n"
 
 
@@ -122,7 +122,7 @@ def main() -> None:
     found = dict(zip(jobs, (json.loads(path.read_text()) for path in done), strict=True))
     results = {patient: [found[patient, seed] for seed in options.seeds] for patient in PATIENTS}
     _, marker, reading = options.page.read_text().partition(READING) if options.page.exists() else ("", "", "")
-    options.page.write_text(page(results, options.seeds, options.budget) + (f"\n{marker}{reading}" if marker else ""))
+    options.page.write_text(page(results, options.seeds, options.budget, threads) + (f"\n{marker}{reading}" if marker else ""))
     print(options.page.read_text())
 
 
