@@ -40,6 +40,7 @@ def draw_distance(axes: Any, distance: Mapping[str, Any], classes: list[str], si
             ax.axvline(0, color="#999999", lw=0.9, ls=":")
         ax.set_title(title, fontsize=8.5)
         ax.margins(x=0.1)
+        ax.locator_params(axis="x", nbins=4)
     axes[0].set_yticks(range(len(names)), list(reversed(names)))
 
 
