@@ -62,7 +62,7 @@ def variants(model: Any, inputs: dict[str, torch.Tensor]) -> dict[str, Callable[
     """What is timed, by name."""
     from hooks.capture import Stop, capture
     from hooks.pool import pool
-    from hooks.stages import find_stages
+    from hooks.resolve import find_stages
     from hooks.tokens import TokenLayout
 
     stages = find_stages(model)

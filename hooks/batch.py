@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
+from hooks.patches import patches
 from hooks.stages import Stages
 from hooks.tokens import TokenLayout
 from stimuli.errors import InputError
@@ -87,7 +88,12 @@ def build(
             rows = [_extended(name, row[keep], end) for row, keep, end in zip(value, kept, ends, strict=True)]
             tensors[name] = _pad(rows, fill, pad_left)
     spoken = _pad([_spoken(keep, end) for keep, end in zip(kept, ends, strict=True)], 0, pad_left).bool()
-    layout = _layout(model, stages, tensors, spoken, images is not None)
+    layout = bookkeeping(model, stages, tensors, spoken)
+    if images is not None and not bool(layout.image.any(1).all()):
+        raise InputError(
+            f"A prompt holds no image placeholder (token id {image_token(model, stages)}), though an image was given. "
+            "Check the processor's chat template."
+        )
     labels = None if answers is None else torch.where(spoken, tensors["input_ids"], -100)
     if device is not None:
         tensors = {name: value.to(device) for name, value in tensors.items()}
@@ -117,19 +123,33 @@ def _pad(rows: list[torch.Tensor], value: int, left: bool) -> torch.Tensor:
     return pad_sequence(rows, batch_first=True, padding_value=value, padding_side="left" if left else "right")
 
 
-def _layout(
-    model: Any, stages: Stages, tensors: dict[str, torch.Tensor], spoken: torch.Tensor, with_image: bool
+def image_token(model: Any, stages: Stages) -> int | None:
+    """The id of the image's placeholder: as the config says, else as the self-test found it."""
+    for name in ("image_token_id", "image_token_index", "media_placeholder_token_id"):
+        found = getattr(model.config, name, None)
+        if isinstance(found, int):
+            return found
+    return stages.image_token
+
+
+def bookkeeping(
+    model: Any, stages: Stages, tensors: Mapping[str, torch.Tensor], answer: torch.Tensor | None = None
 ) -> TokenLayout:
-    ids, mask = tensors["input_ids"], tensors["attention_mask"].bool()
-    token = getattr(model.config, "image_token_id", None)
-    token = getattr(model.config, "image_token_index", None) if token is None else token
-    image = ids == token if token is not None else torch.zeros_like(mask)
-    if with_image and not bool(image.any(1).all()):
-        raise InputError(
-            f"A prompt holds no image placeholder (token id {token}), though an image was given. "
-            "Check the processor's chat template."
-        )
-    grid = tensors.get("image_grid_thw")
-    vision_rows = tuple(grid.prod(1).tolist()) if grid is not None else ()
+    """Which rows and positions of a batch are whose.
+
+    Args:
+        model: for its image token and feature selection.
+        stages: its map.
+        tensors: the inputs of one forward pass.
+        answer: bool, the positions of given answers; none by default.
+    """
+    ids = tensors["input_ids"] if "input_ids" in tensors else tensors["decoder_input_ids"]
+    given = tensors.get("attention_mask")
+    mask = given.bool() if given is not None and given.shape == ids.shape else torch.ones_like(ids, dtype=torch.bool)
+    token = image_token(model, stages)
+    image = (ids == token) & mask if token is not None else torch.zeros_like(mask)
+    decoder = tensors.get("decoder_input_ids")
+    spoken = answer if answer is not None else torch.zeros_like(mask if decoder is None else decoder, dtype=torch.bool)
     cls = int(getattr(model.config, "vision_feature_select_strategy", None) == "default")
-    return TokenLayout(image, ~mask, spoken, stages.layouts, vision_rows, cls)
+    shown = patches(tensors, tuple(image.sum(1).tolist()), cls)
+    return TokenLayout(image, ~mask, spoken, stages.layouts, shown, decoder is not None)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from hooks.stages import Stages, find_stages
+from hooks.resolve import find_stages
+from hooks.stages import Stages
 from stimuli.errors import InputError
 
 
@@ -74,17 +75,18 @@ def capture(
         What the sites gave: tensors as the module gave them (see ``Stages.layouts`` for their shapes).
 
     Raises:
-        InputError: unknown site.
+        InputError: unknown site, or a compiled model.
     """
     stages = stages or find_stages(model)
     wanted = stages.check(sites)
+    refuse_compiled(model)
     modules = dict(model.named_modules())
     seen, handles = Seen(wanted), []
     last = wanted[-1] if wanted else None
     try:
         for site in wanted:
             ends = stop and site == last
-            if site == "llm.embed":
+            if site.endswith(".embed"):
                 hook = _entering(seen, site, ends)
                 handles.append(modules[stages.sites[site]].register_forward_pre_hook(hook, with_kwargs=True))
             else:
@@ -97,7 +99,9 @@ def capture(
 
 def _leaving(seen: Seen, site: str, ends: bool) -> Any:
     def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-        seen._values[site].append(tensor_of(output, site))
+        if _recomputing():
+            return
+        seen._values[site].append(features(output, site).detach())
         if ends:
             raise Stop
 
@@ -106,28 +110,92 @@ def _leaving(seen: Seen, site: str, ends: bool) -> Any:
 
 def _entering(seen: Seen, site: str, ends: bool) -> Any:
     def hook(module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        value = inputs[0] if inputs else keywords["hidden_states"]
-        seen._values[site].append(tensor_of(value, site))
+        if _recomputing():
+            return
+        seen._values[site].append(entering(inputs, keywords, site)[1].detach())
         if ends:
             raise Stop
 
     return hook
 
 
-def tensor_of(output: Any, site: str) -> torch.Tensor:
-    """The features in a module's output: a tensor, the first of a tuple, or ``last_hidden_state`` of a model output.
+def _recomputing() -> bool:
+    """Whether this is a backward pass: gradient checkpointing runs blocks a second time there, which is no new firing."""
+    return torch._C._current_graph_task_id() != -1
+
+
+def refuse_compiled(model: nn.Module) -> None:
+    """Refuse a model whose forward is compiled: hooks set after compilation do not run inside the compiled graph.
+
+    Raises:
+        InputError: the model, or a part of it, is compiled.
+    """
+    for name, module in model.named_modules():
+        if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None:
+            raise InputError(
+                f"{f'The part {name!r} of the model' if name else 'The model'} is compiled by torch.compile, and hooks do not run "
+                "inside a compiled graph. Expected a model that is not compiled: give the original (model._orig_mod), or "
+                "compile after the capture."
+            )
+
+
+def entering(inputs: tuple[Any, ...], keywords: dict[str, Any], site: str) -> tuple[int | str, torch.Tensor]:
+    """The features that enter a module: the first tensor of floats among its arguments, with its place or name.
+
+    Raises:
+        InputError: there is none.
+    """
+    named = sorted(keywords.items(), key=lambda item: "hidden" not in item[0])
+    for key, value in [*enumerate(inputs), *named]:
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            return key, value
+    raise InputError(
+        f"The module at site '{site}' was called without a tensor of features. Choose another site, or map this one by hand "
+        "with stages=."
+    )
+
+
+FIELDS = ("last_hidden_state", "pooler_output", "hidden_states", "logits")
+"""Where a model output keeps its features, in order of preference."""
+
+
+def features(output: Any, site: str) -> torch.Tensor:
+    """The features in a module's output: a tensor, the first tensor of a tuple, or the main field of a model output.
 
     Raises:
         InputError: none of these.
     """
-    for candidate in (output, getattr(output, "last_hidden_state", None), _first(output)):
-        if isinstance(candidate, torch.Tensor):
-            return candidate.detach()
+    return _found(output, site)[1]
+
+
+def rebuilt(output: Any, value: torch.Tensor, site: str) -> Any:
+    """The same output with other features: a copy, the original stays as it is."""
+    key, _ = _found(output, site)
+    if key is None:
+        return value
+    if isinstance(output, list) and key == "each":
+        return list(torch.split(value, [len(item) for item in output]))
+    if isinstance(key, str):
+        copy = type(output)(**output)
+        copy[key] = value
+        return copy
+    items = [value if i == key else item for i, item in enumerate(output)]
+    return type(output)(items) if type(output) in (tuple, list) else type(output)(*items)
+
+
+def _found(output: Any, site: str) -> tuple[int | str | None, torch.Tensor]:
+    if isinstance(output, torch.Tensor):
+        return None, output
+    for name in FIELDS:
+        if isinstance(getattr(output, name, None), torch.Tensor):
+            return name, getattr(output, name)
+    if isinstance(output, list) and output and all(isinstance(item, torch.Tensor) and item.ndim == 2 for item in output):
+        return "each", torch.cat(output)  # one tensor (tokens, d) per image
+    if isinstance(output, tuple | list):
+        for i, item in enumerate(output):
+            if isinstance(item, torch.Tensor):
+                return i, item
     raise InputError(
-        f"The module at site '{site}' gave a {type(output).__name__}, not a tensor, a tuple or a model output with "
+        f"The module at site '{site}' gave a {type(output).__name__}, not a tensor, a tuple with one or a model output with "
         "last_hidden_state. Choose another site, or map this one by hand with stages=."
     )
-
-
-def _first(output: Any) -> Any:
-    return output[0] if isinstance(output, tuple | list) and output else None

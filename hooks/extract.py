@@ -146,13 +146,13 @@ def _forward(
                 mllm.model(**batch.tensors, use_cache=False, logits_to_keep=1)
             except Stop:
                 pass  # the last wanted site has fired; nothing behind it needs to run
-            result |= {site: pool(batch.layout, site, seen[site], how).cpu().numpy() for site in seen}
+            result |= {site: pool(batch.layout, site, seen.all(site), how).cpu().numpy() for site in seen}
     seen.clear()
     return result
 
 
 def _input_site(site: str, batch: Batch, images: list[np.ndarray]) -> np.ndarray:
     if site == "processed":
-        return processed_rows(batch.tensors["pixel_values"].cpu(), batch.layout.vision_rows).numpy()
+        return processed_rows(batch.tensors["pixel_values"].cpu(), batch.layout.patches.grid).numpy()
     grids = [grid_of_pixels(torch.tensor(image).permute(2, 0, 1) / 255) for image in images]
     return torch.stack(grids).numpy()

@@ -16,7 +16,8 @@ import torch
 from hooks import batch as batches
 from hooks.processor import describe, load_processor
 from hooks.quiet import quiet
-from hooks.stages import COMPONENTS, Stages, find_stages
+from hooks.resolve import find_stages
+from hooks.stages import COMPONENTS, Stages
 from stimuli.errors import InputError
 
 

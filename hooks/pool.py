@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from hooks.tokens import TokenLayout
@@ -12,13 +14,13 @@ GRID = 8
 """Side of the grid to which the ``pixels`` and ``processed`` sites are averaged."""
 
 
-def pool(layout: TokenLayout, site: str, value: torch.Tensor, how: str) -> torch.Tensor:
+def pool(layout: TokenLayout, site: str, value: torch.Tensor | Sequence[torch.Tensor], how: str) -> torch.Tensor:
     """One vector per stimulus, float32 (n, d).
 
     Args:
         layout: the batch's bookkeeping.
         site: the site that gave ``value``.
-        value: what it gave.
+        value: what it gave: a tensor, or every firing in order.
         how: ``mean`` or ``max`` over the image's tokens, ``last`` prompt position (llm sites), ``cls`` token (vision sites).
 
     Raises:
@@ -26,10 +28,11 @@ def pool(layout: TokenLayout, site: str, value: torch.Tensor, how: str) -> torch
     """
     if how not in POOLS:
         raise InputError(f"Unknown pooling '{how}'. Expected one of {', '.join(POOLS)}. Use one of these.")
+    last = value if isinstance(value, torch.Tensor) else value[-1]
     if how == "last":
-        return layout.last(site, value).float()
+        return layout.last(site, last).float()
     if how == "cls":
-        return layout.cls_row(site, value).float()
+        return layout.cls_row(site, last).float()
     rows = layout.rows(site, value)
     return torch.stack([row.float().mean(0) if how == "mean" else row.float().amax(0) for row in rows])
 

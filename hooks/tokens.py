@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 
+from hooks.patches import Patches
 from stimuli.errors import InputError
+
+SEQUENCES = ("sequence", "prefixed", "decoder")
+"""(n, positions, d) with placeholders; with the image's tokens in front of the text's; the decoder of an encoder-decoder."""
 
 
 @dataclass(frozen=True)
 class TokenLayout:
     """The bookkeeping of one batch of ``n`` stimuli.
 
-    Vision towers of the Qwen kind return packed rows without a batch axis; others (n, tokens, d), some with a CLS token in
-    front that the projector drops. Nothing here guesses an axis: every count is checked against the placeholders.
+    Nothing here guesses an axis: every count is checked against the placeholders and the processor's own tensors.
     """
 
     image: torch.Tensor
@@ -23,13 +26,12 @@ class TokenLayout:
     padding: torch.Tensor
     """bool (n, positions)."""
     answer: torch.Tensor
-    """bool (n, positions): the tokens of a given answer."""
+    """bool (n, positions): the tokens of a given answer; of an encoder-decoder (n, decoder positions)."""
     layouts: Mapping[str, str]
-    """Site to ``image``, ``packed`` or ``sequence`` (``Stages.layouts``)."""
-    vision_rows: tuple[int, ...]
-    """Vision-tower rows per stimulus for packed towers; empty otherwise."""
-    cls: int
-    """How many leading tokens of an unpacked tower are no patches (0 or 1)."""
+    """Site to layout (``Stages.layouts``)."""
+    patches: Patches = field(default_factory=lambda: Patches(()))
+    """The vision side."""
+    encoder_decoder: bool = False
 
     @property
     def n(self) -> int:
@@ -44,31 +46,49 @@ class TokenLayout:
     @property
     def last_prompt(self) -> torch.Tensor:
         """int64 (n,): the last position before the answer; its output predicts the answer's first token."""
+        if self.encoder_decoder:
+            return torch.zeros(self.n, dtype=torch.long)
         prompt = ~self.padding & ~self.answer
         return prompt.shape[1] - 1 - prompt.flip(1).int().argmax(1)
 
-    def rows(self, site: str, value: torch.Tensor) -> list[torch.Tensor]:
+    def kind(self, site: str, firings: Sequence[torch.Tensor], width: int | None = None) -> str | None:
+        """How a site is laid out, told from what it gave for this batch; None if nothing fits."""
+        if not site.startswith("llm"):
+            return self.patches.kind(firings, width)
+        n, positions = self.image.shape
+        value = firings[-1]
+        if value.ndim < 3 or len(value) != n:
+            return None
+        if self.encoder_decoder and value.shape[1] == self.answer.shape[1] and not self._in_encoder(site):
+            return "decoder"
+        return "sequence" if value.shape[1] == positions else "prefixed" if value.shape[1] > positions else None
+
+    def _in_encoder(self, site: str) -> bool:
+        return site.startswith("llm.encoder") or (site == "llm.embed" and "llm.encoder.0" in self.layouts)
+
+    def rows(self, site: str, value: torch.Tensor | Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The image's rows of each stimulus at a site: ``n`` tensors (tokens, d), CLS left out.
+
+        A decoder of an encoder-decoder has no image positions; its rows are those before the answer.
 
         Args:
             site: a site.
-            value: what the site gave for this batch.
+            value: what the site gave for this batch: a tensor, or every firing in order.
 
         Raises:
             InputError: the rows do not match the placeholders in the prompts.
         """
-        layout = self.layouts[site]
-        if layout == "sequence":
-            self._expect(site, value.shape[:2] == self.image.shape, tuple(value.shape))
-            return [value[i, self.image[i].to(value.device)] for i in range(self.n)]
-        if layout == "image":
-            self._expect(site, len(value) == self.n, tuple(value.shape))
-            start = self.cls if site.startswith("vision") else 0
-            return [value[i, start:] for i in range(self.n)]
-        flat = value.reshape(-1, value.shape[-1])
-        sizes = self.vision_rows if site.startswith("vision") else self.image_tokens
-        self._expect(site, len(flat) == sum(sizes), tuple(value.shape))
-        return list(torch.split(flat, list(sizes)))
+        kind, firings = self.layouts[site], [value] if isinstance(value, torch.Tensor) else list(value)
+        if kind not in SEQUENCES:
+            found = self.patches.split(kind, firings, cls=site.startswith("vision"))
+            return found if found is not None else self._refuse(site, firings)
+        last = firings[-1]
+        if self.kind(site, firings) != kind:
+            self._refuse(site, firings)
+        if kind == "sequence":
+            return [last[i, self.image[i].to(last.device)].flatten(1) for i in range(self.n)]
+        front = 1 if kind == "decoder" else last.shape[1] - self.image.shape[1]
+        return [last[i, :front].flatten(1) for i in range(self.n)]
 
     def cls_row(self, site: str, value: torch.Tensor) -> torch.Tensor:
         """The CLS token of each stimulus, (n, d).
@@ -76,7 +96,7 @@ class TokenLayout:
         Raises:
             InputError: this tower has none, or the site lies behind it.
         """
-        if not (self.cls and site.startswith("vision") and self.layouts[site] == "image"):
+        if not (self.patches.cls and site.startswith("vision") and self.layouts[site] == "image" and len(value) == self.n):
             raise InputError(f"The site '{site}' has no CLS token. Use pool='mean' instead.")
         return value[:, 0]
 
@@ -86,14 +106,20 @@ class TokenLayout:
         Raises:
             InputError: the site is not one of the language model.
         """
-        if self.layouts[site] != "sequence":
+        kind = self.layouts[site]
+        if kind not in SEQUENCES:
             raise InputError(f"pool='last' reads the last prompt position, which '{site}' has not: give llm sites only.")
-        return value[torch.arange(self.n), self.last_prompt.to(value.device)]
+        at = self.last_prompt
+        if kind == "prefixed":
+            at = at + value.shape[1] - self.image.shape[1]
+        elif self.encoder_decoder and kind == "sequence":
+            at = self.padding.shape[1] - 1 - (~self.padding).flip(1).int().argmax(1)
+        return value[torch.arange(self.n), at.to(value.device)].flatten(1)
 
-    def _expect(self, site: str, holds: bool, shape: tuple[int, ...]) -> None:
-        if not holds:
-            raise InputError(
-                f"The site '{site}' gave rows of shape {shape}, which does not fit a batch of {self.n} stimuli with "
-                f"{list(self.image_tokens)} image placeholders. Run `snellen stages` on the model; if its layout is listed "
-                "wrongly, pass a corrected map as stages=."
-            )
+    def _refuse(self, site: str, firings: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        shapes = " and ".join(dict.fromkeys(str(tuple(value.shape)) for value in firings))
+        raise InputError(
+            f"The site '{site}' gave rows of shape {shapes}, which does not fit a batch of {self.n} stimuli with "
+            f"{list(self.image_tokens)} image placeholders. Run `snellen stages` on the model; if its layout is listed "
+            "wrongly, pass a corrected map as stages=."
+        )

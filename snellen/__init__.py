@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from analysis.verdict import decide
     from hooks.capture import capture
     from hooks.extract import extract
-    from hooks.stages import find_stages
+    from hooks.resolve import find_stages
     from probes.sweep import sweep
     from snellen.exam import exam
     from snellen.models import load

@@ -33,7 +33,7 @@ def describe_stages(name: str | Path) -> list[str]:
     from transformers import AutoConfig, AutoModelForImageTextToText
 
     from hooks.load import check_folder, parameter_counts
-    from hooks.stages import find_stages
+    from hooks.resolve import find_stages
     from stimuli.errors import InputError
 
     path = str(embedded.folder(str(name)) if str(name) in embedded.PATIENTS else name)

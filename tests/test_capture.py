@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from hooks.capture import Stop, capture, tensor_of
+from hooks.capture import Stop, capture, features
 from hooks.load import Mllm
 from stimuli.errors import InputError
 from stimuli.types import StimulusSet
@@ -65,4 +65,4 @@ def test_unknown_and_silent_sites_are_said(llava: Mllm) -> None:
         with pytest.raises(InputError, match="has not fired: no forward pass went through it"):
             seen["projector"]
     with pytest.raises(InputError, match="gave a dict, not a tensor"):
-        tensor_of({}, "x")
+        features({}, "x")

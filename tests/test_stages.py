@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from hooks.load import Mllm
-from hooks.stages import COMPONENTS, find_stages
+from hooks.resolve import find_stages
+from hooks.stages import COMPONENTS
 from stimuli.errors import InputError
 
 

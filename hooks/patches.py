@@ -1,0 +1,173 @@
+"""Whose rows are whose in a vision tower and a projector: batched, tiled, packed, padded, or one image after the other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import torch
+
+KINDS = ("image", "map", "packed", "each")
+"""(crops, tokens, d); (crops, d, h, w); (all tokens, d), also with a leading 1; one firing per crop or stimulus."""
+
+
+@dataclass(frozen=True)
+class Patches:
+    """The vision side of one batch of stimuli.
+
+    A stimulus may be shown as several crops (tiles and a thumbnail). Every count is checked: what does not fit is no layout.
+    """
+
+    tokens: tuple[int, ...]
+    """Image placeholders per stimulus in the language model's sequence."""
+    crops: tuple[int, ...] = ()
+    """Crops per stimulus; empty where they cannot be told."""
+    grid: tuple[int, ...] = ()
+    """Tower rows per stimulus, where the processor says so (packed towers); else empty."""
+    mask: torch.Tensor | None = None
+    """bool (crops, patches) or (crops, H, W): what of each crop is image, not padding."""
+    cls: int = 0
+    """How many leading tokens of a crop are no patches."""
+
+    def kind(self, firings: Sequence[torch.Tensor], width: int | None = None) -> str | None:
+        """How the firings of one site in one forward pass are laid out.
+
+        Args:
+            firings: what the site gave, in order.
+            width: features per token, where known (tells a map from a batch of grids).
+
+        Returns:
+            One of ``KINDS``, or None: nothing fits.
+        """
+        found = [kind for kind in (self._kind_of(value, width) for value in firings) if kind]
+        if found:
+            return found[-1]
+        return "each" if len(firings) > 1 and len(firings) in (sum(self.crops), len(self.tokens)) else None
+
+    def _kind_of(self, value: torch.Tensor, width: int | None) -> str | None:
+        if value.ndim >= 3 and len(value) == sum(self.crops):
+            first = value.ndim == 4 and width is not None and value.shape[1] == width != value.shape[-1]
+            return "map" if first else "image"
+        return "packed" if (flat := _flat(value)) is not None and self._spans(len(flat)) else None
+
+    def split(self, kind: str, firings: Sequence[torch.Tensor], *, cls: bool = False) -> list[torch.Tensor] | None:
+        """The rows of each stimulus: tensors (tokens, d); None where the firings do not fit the kind.
+
+        Args:
+            kind: how the site is laid out.
+            firings: what it gave.
+            cls: whether the crops' leading tokens are to be left out.
+        """
+        if kind == "each":
+            return self._each(firings)
+        fitting = [value for value in firings if self._kind_of(value, _width(kind, value)) == kind]
+        if not fitting:
+            return None
+        value = fitting[-1]
+        if kind == "packed":
+            flat = _flat(value)
+            return None if flat is None else [flat[start:end] for start, end in self._spans(len(flat))]
+        rows = value.flatten(2).mT if kind == "map" else value.flatten(1, -2)
+        skip = self.cls if cls else 0
+        keep = self._kept(rows.shape[1] - skip)
+        parts = [row[skip:] if keep is None else row[skip:][keep[i].to(row.device)] for i, row in enumerate(rows)]
+        return _joined(parts, self.crops)
+
+    def _each(self, firings: Sequence[torch.Tensor]) -> list[torch.Tensor] | None:
+        counts = self.crops if len(firings) == sum(self.crops) else (1,) * len(self.tokens)
+        if len(firings) != sum(counts):
+            return None
+        return _joined([value.reshape(-1, value.shape[-1]) for value in firings], counts)
+
+    def _spans(self, rows: int) -> list[tuple[int, int]]:
+        """Where each stimulus's rows start and end among so many packed ones; empty if they do not fit.
+
+        As told by the processor, else in proportion to the placeholders, with or without a class token in front of each.
+        """
+        for known in (self.grid, self.tokens):
+            if known and sum(known) == rows:
+                return _spans(known)
+        if self.mask is not None and self.mask.ndim == 2 and not rows % len(self.mask) and self.crops == (1,) * len(self.mask):
+            slots = rows // len(self.mask)  # every crop takes as many slots as the largest could need, its own first
+            filled = (self.mask.sum(1) * slots / self.mask.shape[1]).tolist()
+            if all(size.is_integer() for size in filled):
+                return [(i * slots, i * slots + int(size)) for i, size in enumerate(filled)]
+        for extra in (0, 1):
+            left = rows - extra * len(self.tokens)
+            if sum(self.tokens) and left and not left % sum(self.tokens):
+                times = left // sum(self.tokens)
+                return [(start + extra, end) for start, end in _spans([extra + times * count for count in self.tokens])]
+        return []
+
+    def _kept(self, tokens: int) -> torch.Tensor | None:
+        """bool (crops, tokens): the patches that are image, for towers that pad their crops."""
+        if self.mask is None or self.mask.ndim == 2:
+            return self.mask if self.mask is not None and self.mask.shape[1] == tokens else None
+        height, width = self.mask.shape[1:]
+        side = round(math.sqrt(height * width / tokens)) or 1
+        if (height // side) * (width // side) != tokens:
+            return None
+        return torch.nn.functional.max_pool2d(self.mask.float()[:, None], side)[:, 0].flatten(1).bool()
+
+
+def _spans(sizes: Sequence[int]) -> list[tuple[int, int]]:
+    return [(end - size, end) for end, size in zip(accumulate(sizes), sizes, strict=True)]
+
+
+def _flat(value: torch.Tensor) -> torch.Tensor | None:
+    """Packed rows (tokens, d): dimensions of size one do not count."""
+    rows = value.reshape([side for side in value.shape if side != 1]) if value.ndim > 2 else value
+    if rows.ndim == 1 and value.ndim > 1:  # one row
+        return value.reshape(1, -1)
+    return rows if rows.ndim == 2 else None
+
+
+def _width(kind: str, value: torch.Tensor) -> int | None:
+    return int(value.shape[1]) if kind == "map" else None
+
+
+def _joined(parts: Sequence[torch.Tensor], counts: Sequence[int]) -> list[torch.Tensor]:
+    ends = list(accumulate(counts))
+    return [torch.cat(list(parts[end - count : end])) for end, count in zip(ends, counts, strict=True)]
+
+
+def patches(tensors: Mapping[str, torch.Tensor], tokens: tuple[int, ...], cls: int) -> Patches:
+    """Read the vision side of a batch off the model's inputs.
+
+    Args:
+        tensors: the inputs.
+        tokens: image placeholders per stimulus.
+        cls: leading tokens of a crop that the projector drops.
+    """
+    n = len(tokens)
+    tensors = {name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}
+    grids = [v for k, v in tensors.items() if "grid" in k and v.ndim == 2 and len(v) == n]
+    grid = tuple(int(size) for size in grids[0].prod(1)) if grids else ()
+    images = next((v for k, v in tensors.items() if k in ("pixel_values", "flattened_patches")), None)
+    if images is None or (grid and images.ndim == 2):
+        return Patches(tokens, (1,) * n, grid, None, cls)
+    mask = tensors.get("pixel_attention_mask")
+    if images.ndim == 5 and len(images) == n:  # (n, tiles, 3, H, W), padded with empty tiles
+        real = (images != 0).flatten(2).any(2)
+        kept = mask[real] if mask is not None and mask.shape[:2] == real.shape else None
+        return Patches(tokens, tuple(real.sum(1).tolist()), grid, None if kept is None else kept.bool(), cls)
+    sizes = tensors["spatial_shapes"].prod(1) if "spatial_shapes" in tensors else torch.ones(len(images))
+    fits = mask is not None and len(mask) == len(images) and mask.ndim in (2, 3)
+    return Patches(tokens, _shares(sizes.tolist(), tokens), grid, mask.bool() if fits and mask is not None else None, cls)
+
+
+def _shares(sizes: Sequence[float], tokens: tuple[int, ...]) -> tuple[int, ...]:
+    """How many of the crops in a row belong to each stimulus: as many patches as its placeholders ask for."""
+    n, total = len(tokens), sum(tokens)
+    if len(sizes) == n:
+        return (1,) * n
+    if not total:
+        return ()
+    ends = list(accumulate(sizes))
+    wanted = [ends[-1] * share / total for share in accumulate(tokens)]
+    cuts = [0, *(min(range(len(ends)), key=lambda i: abs(ends[i] - target)) + 1 for target in wanted)]
+    counts = tuple(b - a for a, b in zip(cuts, cuts[1:], strict=False))
+    even = len(set(sizes)) > 1 or all(abs(ends[cut - 1] - target) < 1e-6 for cut, target in zip(cuts[1:], wanted, strict=True))
+    return counts if even and min(counts) > 0 else ()
