@@ -360,7 +360,9 @@ def _tiles(model: Any, side: int = SIDE // PATCH) -> Made:
     """LLaVA-NeXT's: an overview and two or four tiles, the fewer padded; sizes in pixels, and a newline ends each row."""
     sizes = torch.tensor([[SIDE, 2 * SIDE], [2 * SIDE, 2 * SIDE]])
     counts = [side**2 + side * (2 * side + 1), side**2 + 2 * side * (2 * side + 1)]
-    return {"pixel_values": torch.randn(2, 5, 3, SIDE, SIDE), "image_sizes": sizes}, counts
+    pixels = torch.randn(2, 5, 3, SIDE, SIDE)
+    pixels[0, 3:] = 0  # as the processors pad
+    return {"pixel_values": pixels, "image_sizes": sizes}, counts
 
 
 def _padded(model: Any) -> Made:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,30 +12,32 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from hooks.patches import patches
+from hooks.prompt import encode, render
 from hooks.stages import Stages
 from hooks.tokens import TokenLayout
 from stimuli.errors import InputError
+
+TOKENS = (
+    "input_ids",
+    "attention_mask",
+    "token_type_ids",
+    "mm_token_type_ids",
+    "position_ids",
+    "cross_attention_mask",
+    "image_embeds_position_mask",
+)
+"""Inputs with one entry per position of the language model's sequence."""
 
 
 @dataclass(frozen=True)
 class Batch:
     """Inputs of one forward pass."""
 
-    tensors: dict[str, torch.Tensor]
+    tensors: dict[str, Any]
     """For ``model(**tensors)``."""
     layout: TokenLayout
     labels: torch.Tensor | None
-    """int64 (n, positions), -100 outside the answers; None without answers."""
-
-
-def render(processor: Any, question: str, with_image: bool = True) -> str:
-    """The prompt of one question in the model's own chat format, ready for the answer."""
-    content = [{"type": "image"}] if with_image else []
-    messages = [{"role": "user", "content": [*content, {"type": "text", "text": question}]}]
-    if getattr(processor, "chat_template", None):
-        return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
-    image = f"{getattr(processor, 'image_token', '<image>')}\n" if with_image else ""
-    return f"USER: {image}{question} ASSISTANT:"
+    """int64 (n, positions), of an encoder-decoder (n, decoder positions), -100 outside the answers; None without answers."""
 
 
 def build(
@@ -52,7 +55,7 @@ def build(
     """Model inputs for a batch: one image and one question each, optionally with the answer appended.
 
     Prompt and answer are tokenised apart, so that the prompt's tokens are an exact prefix; the answer follows a space. The
-    images go to the processor as they are.
+    images go to the processor as they are. An encoder-decoder gets the answer as input of its decoder.
 
     Args:
         model: for its image token and feature selection.
@@ -66,38 +69,64 @@ def build(
         device: where to put the tensors.
 
     Raises:
-        InputError: counts differ, or the placeholders do not match the image features.
+        InputError: counts differ, or a prompt has no placeholder for its image.
     """
     if images is not None and len(images) != len(prompts):
         raise InputError(f"Got {len(images)} images and {len(prompts)} prompts; expected one prompt per image.")
-    tokenizer = processor.tokenizer
     text = [render(processor, prompt, images is not None) for prompt in prompts]
-    if images is None:
-        encoded = dict(tokenizer(text, padding=True, return_tensors="pt"))
+    ends = _answers(processor.tokenizer, text, answers, eos)
+    encoded = _encoded(model, processor, images, text)
+    if getattr(model.config, "is_encoder_decoder", False):
+        tensors, spoken = _decoding(model, encoded, ends)
     else:
-        encoded = dict(processor(images=list(images), text=text, padding=True, return_tensors="pt"))
-    encoded.pop("token_type_ids", None)
-    kept = [row.bool() for row in encoded["attention_mask"]]
-    ends = _answers(tokenizer, text, answers, eos)
-    tensors = dict(encoded)
-    shape = encoded["input_ids"].shape
-    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    for name, value in encoded.items():
-        if value.shape == shape:
-            fill = {"input_ids": pad_id}.get(name, 0)
-            rows = [_extended(name, row[keep], end) for row, keep, end in zip(value, kept, ends, strict=True)]
-            tensors[name] = _pad(rows, fill, pad_left)
-    spoken = _pad([_spoken(keep, end) for keep, end in zip(kept, ends, strict=True)], 0, pad_left).bool()
+        tensors, spoken = _appended(model, processor.tokenizer, encoded, ends, pad_left)
     layout = bookkeeping(model, stages, tensors, spoken)
-    if images is not None and not bool(layout.image.any(1).all()):
+    if images is not None and image_token(model, stages) is not None and not bool(layout.image.any(1).all()):
         raise InputError(
             f"A prompt holds no image placeholder (token id {image_token(model, stages)}), though an image was given. "
             "Check the processor's chat template."
         )
-    labels = None if answers is None else torch.where(spoken, tensors["input_ids"], -100)
+    ids = tensors.get("decoder_input_ids", tensors["input_ids"])
+    labels = None if answers is None else torch.where(spoken, ids, -100)
     if device is not None:
-        tensors = {name: value.to(device) for name, value in tensors.items()}
+        tensors = {name: value.to(device) if hasattr(value, "to") else value for name, value in tensors.items()}
     return Batch(tensors, layout, labels)
+
+
+def _encoded(model: Any, processor: Any, images: Sequence[np.ndarray] | None, text: Sequence[str]) -> dict[str, Any]:
+    """What the processor makes of the batch, without what the model does not take (token types of a plain tokenizer, labels)."""
+    if images is None:
+        encoded = dict(processor.tokenizer(list(text), padding=True, return_tensors="pt"))
+    else:
+        encoded = encode(processor, images, text)
+    known = accepted(model)
+    return {name: value for name, value in encoded.items() if name != "labels" and (name in known or name != "token_type_ids")}
+
+
+def accepted(model: Any) -> frozenset[str]:
+    """The names of the arguments of a model's ``forward``."""
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return frozenset(inspect.signature(type(inner).forward).parameters)
+
+
+def run(model: Any, tensors: Mapping[str, Any], keep: int | None = None) -> Any:
+    """One forward pass without a cache.
+
+    Args:
+        model: the model.
+        tensors: its inputs.
+        keep: of how many last positions logits are wanted, where the model can be told; all by default.
+
+    Returns:
+        The model's output; ``logits`` may hold more positions than asked for, the wanted ones last.
+    """
+    known = accepted(model)
+    options = {"use_cache": False, "logits_to_keep": keep}
+    wanted = {name: value for name, value in options.items() if value is not None and name in known | {"use_cache"}}
+    return model(**tensors, **wanted)
+
+
+# ---- answers ---------------------------------------------------------------------------------------------------------
 
 
 def _answers(tokenizer: Any, text: Sequence[str], answers: Sequence[str] | None, eos: bool) -> list[torch.Tensor]:
@@ -110,17 +139,61 @@ def _answers(tokenizer: Any, text: Sequence[str], answers: Sequence[str] | None,
     return rows
 
 
-def _extended(name: str, row: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
-    tail = {"input_ids": answer, "attention_mask": torch.ones_like(answer)}.get(name, torch.zeros_like(answer))
+def _decoding(model: Any, encoded: dict[str, Any], ends: list[torch.Tensor]) -> tuple[dict[str, Any], torch.Tensor]:
+    """The answers as input of a decoder, after its start token; and which of its positions are theirs."""
+    config = model.config
+    texts = getattr(config, "text_config", config)
+    start = next(
+        (
+            value
+            for holder in (model.generation_config, config, texts)
+            for name in ("decoder_start_token_id", "bos_token_id")
+            if isinstance(value := getattr(holder, name, None), int)
+        ),
+        0,
+    )
+    rows = [torch.cat([torch.tensor([start]), end]) for end in ends]
+    spoken = [torch.cat([torch.tensor([False]), torch.ones_like(end, dtype=torch.bool)]) for end in ends]
+    ids = pad_sequence(rows, batch_first=True, padding_value=start)
+    return {**encoded, "decoder_input_ids": ids}, pad_sequence(spoken, batch_first=True)
+
+
+def _appended(
+    model: Any, tokenizer: Any, encoded: dict[str, Any], ends: list[torch.Tensor], left: bool
+) -> tuple[dict[str, Any], torch.Tensor]:
+    """The answers behind the prompts, all padded on one side; and which positions are theirs."""
+    kept = [row.bool() for row in encoded["attention_mask"]]
+    shape = encoded["input_ids"].shape
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+    tensors = dict(encoded)
+    for name in TOKENS:
+        value = encoded.get(name)
+        if isinstance(value, torch.Tensor) and value.shape[:2] == shape:
+            kind = _text_type(encoded, value) if name.endswith("token_type_ids") else 0
+            rows = [_extended(name, row[keep], end, kind) for row, keep, end in zip(value, kept, ends, strict=True)]
+            tensors[name] = _pad(rows, pad_id if name == "input_ids" else 0, left)
+    spoken = [torch.cat([torch.zeros(int(keep.sum())), torch.ones(len(end))]) for keep, end in zip(kept, ends, strict=True)]
+    return tensors, _pad(spoken, 0, left).bool()
+
+
+def _extended(name: str, row: torch.Tensor, answer: torch.Tensor, kind: int) -> torch.Tensor:
+    if name == "cross_attention_mask":  # the answer looks at the image as the end of the prompt does
+        return torch.cat([row, row[-1:].expand(len(answer), *row.shape[1:])])
+    ones = torch.ones_like(answer)
+    tail = {"input_ids": answer, "attention_mask": ones}.get(name, kind * ones)
     return torch.cat([row, tail.to(row.dtype)])
 
 
-def _spoken(keep: torch.Tensor, answer: torch.Tensor) -> torch.Tensor:
-    return torch.cat([torch.zeros(int(keep.sum()), dtype=torch.long), torch.ones_like(answer)])
+def _text_type(encoded: Mapping[str, torch.Tensor], types: torch.Tensor) -> int:
+    """The token type of an answer: types that tell image from text give it the text's; a prompt of one type ends where it does."""
+    return 1 if not bool((types * encoded["attention_mask"]).any()) else 0
 
 
 def _pad(rows: list[torch.Tensor], value: int, left: bool) -> torch.Tensor:
     return pad_sequence(rows, batch_first=True, padding_value=value, padding_side="left" if left else "right")
+
+
+# ---- bookkeeping -----------------------------------------------------------------------------------------------------
 
 
 def image_token(model: Any, stages: Stages) -> int | None:
@@ -132,9 +205,7 @@ def image_token(model: Any, stages: Stages) -> int | None:
     return stages.image_token
 
 
-def bookkeeping(
-    model: Any, stages: Stages, tensors: Mapping[str, torch.Tensor], answer: torch.Tensor | None = None
-) -> TokenLayout:
+def bookkeeping(model: Any, stages: Stages, tensors: Mapping[str, Any], answer: torch.Tensor | None = None) -> TokenLayout:
     """Which rows and positions of a batch are whose.
 
     Args:
@@ -151,5 +222,5 @@ def bookkeeping(
     decoder = tensors.get("decoder_input_ids")
     spoken = answer if answer is not None else torch.zeros_like(mask if decoder is None else decoder, dtype=torch.bool)
     cls = int(getattr(model.config, "vision_feature_select_strategy", None) == "default")
-    shown = patches(tensors, tuple(image.sum(1).tolist()), cls)
+    shown = patches(tensors, tuple(image.sum(1).tolist()), cls, stages.extra)
     return TokenLayout(image, ~mask, spoken, stages.layouts, shown, decoder is not None)

@@ -84,7 +84,7 @@ def _grouped(found: list[tuple[str, nn.Module]]) -> list[Group]:
     lists: dict[tuple[str, ...], list[tuple[str, nn.Module]]] = {}
     for name, module in found:
         lists.setdefault(tuple(part for part in name.split(".") if not part.isdigit()), []).append((name, module))
-    return [Group(key, *map(tuple, zip(*items, strict=True))) for key, items in lists.items()]  # type: ignore[arg-type]
+    return [Group(key, *map(tuple, zip(*items, strict=True))) for key, items in lists.items()]
 
 
 def joined(found: list[Group]) -> list[Group]:

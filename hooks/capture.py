@@ -145,7 +145,7 @@ def entering(inputs: tuple[Any, ...], keywords: dict[str, Any], site: str) -> tu
     Raises:
         InputError: there is none.
     """
-    named = sorted(keywords.items(), key=lambda item: "hidden" not in item[0])
+    named: list[tuple[int | str, Any]] = sorted(keywords.items(), key=lambda item: "hidden" not in str(item[0]))
     for key, value in [*enumerate(inputs), *named]:
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             return key, value

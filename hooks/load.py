@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -14,9 +14,11 @@ import numpy as np
 import torch
 
 from hooks import batch as batches
+from hooks.byhand import by_hand
+from hooks.checkpoint import Source, check_folder, quantization_of, refuse_pickle, weights, with_adapter
 from hooks.processor import describe, load_processor
-from hooks.quiet import quiet
 from hooks.resolve import find_stages
+from hooks.selftest import proven
 from hooks.stages import COMPONENTS, Stages
 from stimuli.errors import InputError
 
@@ -64,71 +66,62 @@ class Mllm:
 
 
 def load(
-    path: str | Path,
+    model: str | Path | Any,
+    processor: Any = None,
     *,
     dtype: str | torch.dtype | None = None,
     device: str | None = None,
     device_map: Any = None,
+    quantization: str | None = None,
     adapter: str | Path | None = None,
-    stages: Stages | None = None,
+    stages: Stages | Mapping[str, str | Sequence[str]] | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    verify: bool = True,
 ) -> Mllm:
-    """Load an image-text-to-text model from a local folder or a hub id.
+    """Load an image-text-to-text model from a local folder or a hub id, or take one that is already loaded.
 
     Args:
-        path: folder or hub id.
+        model: folder, hub id, or the user's own model (put into evaluation mode, otherwise left as and where it is).
+        processor: the user's own; with a folder or hub id, instead of the one stored there.
         dtype: default float32 on CPU, the checkpoint's own otherwise.
         device: default ``cuda`` where there is one, else ``cpu``; ignored with ``device_map``.
         device_map: passed to transformers for models that need several devices.
-        adapter: folder of a PEFT adapter, merged into the weights.
-        stages: a map made by hand, for models whose stages are not found.
+        quantization: ``4bit`` or ``8bit`` by bitsandbytes; a checkpoint that is stored quantised needs nothing.
+        adapter: folder or hub id of a PEFT adapter; merged into the weights unless they are quantised.
+        stages: a map made by hand, or patterns of module names for one (``hooks.byhand.by_hand``).
         revision: of the hub repository.
-        trust_remote_code: off unless asked for.
+        trust_remote_code: run code that the repository brings along; off unless asked for.
+        verify: prove the map by one small forward and backward pass (``Stages.verify``).
 
     Returns:
-        The model in evaluation mode with its map and provenance.
+        The model in evaluation mode with its proven map and provenance.
 
     Raises:
-        InputError: no such model, a folder without a config, a model of another kind, or a broken checkpoint.
+        InputError: no such model, a folder without a config, a model of another kind, a broken or pickled checkpoint, a missing
+            package, or stages that cannot be found or proven.
     """
-    from transformers import AutoConfig, AutoModelForImageTextToText
-
-    path = str(path)
-    check_folder(path)
-    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    options: dict[str, Any] = {"trust_remote_code": trust_remote_code}
-    options |= {"revision": revision} if revision else {}
-    chosen = dtype or ("float32" if device == "cpu" and device_map is None else "auto")
-    try:
-        config = AutoConfig.from_pretrained(path, **options)
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"'{path}' is not a model that can be loaded: {_first_line(error)} Expected 'embedded', 'embedded-template', a "
-            "local folder with config.json, or the id of a hub repository that can be reached. Check the spelling."
-        ) from error
-    if type(config) not in AutoModelForImageTextToText._model_mapping and not trust_remote_code:
-        raise InputError(
-            f"'{path}' holds a {config.model_type} model, which does not take images and text to text. Expected an "
-            "image-text-to-text model such as LLaVA or Qwen2-VL. Give another folder."
-        )
-    try:
-        with quiet():
-            model: Any = AutoModelForImageTextToText.from_pretrained(path, dtype=chosen, device_map=device_map, **options)
-            processor = load_processor(path, **options)
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
-        raise InputError(
-            f"The checkpoint '{path}' could not be loaded: {_first_line(error)} Expected weights, tokenizer and processor "
-            "files that fit its config.json. Save it again with save_pretrained, or check the revision."
-        ) from error
-    if adapter is not None:
-        from peft import PeftModel
-
-        model = PeftModel.from_pretrained(model, str(adapter)).merge_and_unload()
-    model = (model if device_map is not None else model.to(device)).eval()
-    found = stages or find_stages(model)
-    provenance = _provenance(path, model, processor, found, revision, adapter)
-    return Mllm(model, processor, found, Path(path).name, provenance)
+    if isinstance(model, str | Path):
+        path = str(model)
+        source = Source(path, revision, trust_remote_code)
+        check_folder(path)
+        refuse_pickle(path)
+        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        loaded = weights(source, dtype, device, device_map, quantization)
+        processor = processor or load_processor(path, **source.options)
+    else:
+        path, loaded = getattr(model.config, "_name_or_path", "") or type(model).__name__, model
+        if processor is None:
+            raise InputError(
+                f"Got a {type(model).__name__} without its processor. Expected both: sn.load(model, processor), or the folder or "
+                "hub id of the checkpoint alone."
+            )
+    loaded = loaded if adapter is None else with_adapter(loaded, str(adapter))
+    loaded = loaded.eval()
+    found = stages if isinstance(stages, Stages) else by_hand(loaded, stages) if stages else find_stages(loaded)
+    mllm = Mllm(loaded, processor, found, Path(path).name, {})
+    mllm = replace(mllm, stages=proven(mllm) if verify else found)
+    return replace(mllm, provenance=_provenance(path, mllm, revision, adapter))
 
 
 def parameter_counts(model: Any, stages: Stages) -> dict[str, int]:
@@ -149,39 +142,20 @@ def checksum(folder: str | Path) -> str | None:
     return digest.hexdigest()
 
 
-def _provenance(
-    path: str, model: Any, processor: Any, stages: Stages, revision: str | None, adapter: str | Path | None
-) -> dict[str, Any]:
+def _provenance(path: str, mllm: Mllm, revision: str | None, adapter: str | Path | None) -> dict[str, Any]:
     names = ("torch", "transformers", "safetensors", "numpy", "scikit-learn", "scikit-image", "pillow")
+    model, proof = mllm.model, mllm.stages.proof
     return {
-        "name": Path(path).name,
+        "name": mllm.name,
         "class": type(model).__name__,
         "revision": revision or getattr(model.config, "_commit_hash", None),
         "adapter": None if adapter is None else Path(adapter).name,
         "checksum": checksum(path),
-        "parameters": parameter_counts(model, stages),
+        "parameters": parameter_counts(model, mllm.stages),
         "dtype": str(model.dtype).removeprefix("torch."),
-        "device": str(next(iter(model.parameters())).device),
-        **describe(processor),
+        "quantization": quantization_of(model),
+        "device": str(mllm.device),
+        **describe(mllm.processor),
+        "self_test": None if proof is None else {"seconds": round(proof.seconds, 3), "dead_ends": list(proof.dead)},
         "versions": {"python": platform.python_version(), **{n: metadata.version(n) for n in names}},
     }
-
-
-def check_folder(path: str) -> None:
-    """Refuse a path that cannot be a model: a folder without a config, or neither a folder nor a hub id."""
-    folder = Path(path)
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        raise InputError(
-            f"The folder '{path}' has no config.json, so it is no checkpoint. Expected a folder written by "
-            "save_pretrained (config.json, weights, tokenizer and processor files). Check the path."
-        )
-    if not folder.exists() and (path.startswith((".", "/", "~")) or path.count("/") != 1):
-        raise InputError(
-            f"Unknown model '{path}': there is no such folder, and it is no hub id (owner/name). Expected 'embedded', "
-            "'embedded-template', a local folder or a hub id. Check the spelling."
-        )
-
-
-def _first_line(error: Exception) -> str:
-    line = str(error).strip().split("\n")[0][:200].rstrip(".")
-    return f"{type(error).__name__}: {line}."

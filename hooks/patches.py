@@ -6,8 +6,11 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import torch
+
+from hooks.processor import PIXELS
 
 KINDS = ("image", "map", "packed", "each")
 """(crops, tokens, d); (crops, d, h, w); (all tokens, d), also with a leading 1; one firing per crop or stimulus."""
@@ -30,6 +33,8 @@ class Patches:
     """bool (crops, patches) or (crops, H, W): what of each crop is image, not padding."""
     cls: int = 0
     """How many leading tokens of a crop are no patches."""
+    extra: int = 0
+    """How many class or register tokens stand in front of each image in a packed tower."""
 
     def kind(self, firings: Sequence[torch.Tensor], width: int | None = None) -> str | None:
         """How the firings of one site in one forward pass are laid out.
@@ -84,25 +89,26 @@ class Patches:
     def _spans(self, rows: int) -> list[tuple[int, int]]:
         """Where each stimulus's rows start and end among so many packed ones; empty if they do not fit.
 
-        As told by the processor, else in proportion to the placeholders, with or without a class token in front of each.
+        As told by the processor, else in proportion to the placeholders.
         """
-        for known in (self.grid, self.tokens):
-            if known and sum(known) == rows:
-                return _spans(known)
-        if self.mask is not None and self.mask.ndim == 2 and not rows % len(self.mask) and self.crops == (1,) * len(self.mask):
-            slots = rows // len(self.mask)  # every crop takes as many slots as the largest could need, its own first
+        n, total = len(self.tokens), sum(self.tokens)
+        for extra in dict.fromkeys((self.extra, 0)):
+            for known in (self.grid, self.tokens):
+                if known and sum(known) + extra * n == rows:
+                    return _spans(known, extra)
+        if self.mask is not None and self.mask.ndim == 2 and self.crops == (1,) * len(self.mask) and not rows % n:
+            slots = rows // n  # every image takes as many slots as the largest could need, its own first
             filled = (self.mask.sum(1) * slots / self.mask.shape[1]).tolist()
             if all(size.is_integer() for size in filled):
                 return [(i * slots, i * slots + int(size)) for i, size in enumerate(filled)]
-        for extra in (0, 1):
-            left = rows - extra * len(self.tokens)
-            if sum(self.tokens) and left and not left % sum(self.tokens):
-                times = left // sum(self.tokens)
-                return [(start + extra, end) for start, end in _spans([extra + times * count for count in self.tokens])]
+        for extra in dict.fromkeys((self.extra, 0)):
+            left = rows - extra * n
+            if total and left > 0 and not left % total:
+                return _spans([left // total * count for count in self.tokens], extra)
         return []
 
     def _kept(self, tokens: int) -> torch.Tensor | None:
-        """bool (crops, tokens): the patches that are image, for towers that pad their crops."""
+        """The patches that are image, bool (crops, tokens), for towers that pad their crops."""
         if self.mask is None or self.mask.ndim == 2:
             return self.mask if self.mask is not None and self.mask.shape[1] == tokens else None
         height, width = self.mask.shape[1:]
@@ -112,8 +118,10 @@ class Patches:
         return torch.nn.functional.max_pool2d(self.mask.float()[:, None], side)[:, 0].flatten(1).bool()
 
 
-def _spans(sizes: Sequence[int]) -> list[tuple[int, int]]:
-    return [(end - size, end) for end, size in zip(accumulate(sizes), sizes, strict=True)]
+def _spans(sizes: Sequence[int], extra: int = 0) -> list[tuple[int, int]]:
+    """Start and end of consecutive runs of rows, each behind some extra rows that are no patches."""
+    ends = accumulate(size + extra for size in sizes)
+    return [(end - size, end) for end, size in zip(ends, sizes, strict=True)]
 
 
 def _flat(value: torch.Tensor) -> torch.Tensor | None:
@@ -133,29 +141,32 @@ def _joined(parts: Sequence[torch.Tensor], counts: Sequence[int]) -> list[torch.
     return [torch.cat(list(parts[end - count : end])) for end, count in zip(ends, counts, strict=True)]
 
 
-def patches(tensors: Mapping[str, torch.Tensor], tokens: tuple[int, ...], cls: int) -> Patches:
+def patches(tensors: Mapping[str, Any], tokens: tuple[int, ...], cls: int = 0, extra: int = 0) -> Patches:
     """Read the vision side of a batch off the model's inputs.
 
     Args:
         tensors: the inputs.
         tokens: image placeholders per stimulus.
         cls: leading tokens of a crop that the projector drops.
+        extra: tokens in front of each image in a packed tower.
     """
     n = len(tokens)
     tensors = {name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}
     grids = [v for k, v in tensors.items() if "grid" in k and v.ndim == 2 and len(v) == n]
     grid = tuple(int(size) for size in grids[0].prod(1)) if grids else ()
-    images = next((v for k, v in tensors.items() if k in ("pixel_values", "flattened_patches")), None)
+    images = next((v for k, v in tensors.items() if k in PIXELS), None)
     if images is None or (grid and images.ndim == 2):
-        return Patches(tokens, (1,) * n, grid, None, cls)
+        return Patches(tokens, (1,) * n, grid, None, cls, extra)
     mask = tensors.get("pixel_attention_mask")
     if images.ndim == 5 and len(images) == n:  # (n, tiles, 3, H, W), padded with empty tiles
         real = (images != 0).flatten(2).any(2)
-        kept = mask[real] if mask is not None and mask.shape[:2] == real.shape else None
-        return Patches(tokens, tuple(real.sum(1).tolist()), grid, None if kept is None else kept.bool(), cls)
+        kept = mask[real] if mask is not None and mask.ndim == 4 and mask.shape[:2] == real.shape else None
+        return Patches(tokens, tuple(real.sum(1).tolist()), grid, None if kept is None else kept.bool(), cls, extra)
     sizes = tensors["spatial_shapes"].prod(1) if "spatial_shapes" in tensors else torch.ones(len(images))
     fits = mask is not None and len(mask) == len(images) and mask.ndim in (2, 3)
-    return Patches(tokens, _shares(sizes.tolist(), tokens), grid, mask.bool() if fits and mask is not None else None, cls)
+    return Patches(
+        tokens, _shares(sizes.tolist(), tokens), grid, mask.bool() if fits and mask is not None else None, cls, extra
+    )
 
 
 def _shares(sizes: Sequence[float], tokens: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
 """Find the stages of any multimodal LLM, also on the meta device.
 
-Three sources, in this order: what transformers declares (``get_encoder("image")``, ``get_decoder()``, the classes it records as
-blocks, ``get_image_features``), how data flows in the source of the module that holds tower and language model, and last
-one small table (``EXCEPTIONS``). The self-test (``hooks.verify``) proves the map by running it.
+Two sources: what transformers declares (``get_encoder("image")``, ``get_decoder()``, the classes it marks as blocks,
+``get_image_features``), and how data flows in the source of the module that holds tower and language model. No family has
+a rule of its own. The self-test (``hooks.verify``) proves the map by running it.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from stimuli.errors import InputError
 FEATURES = ("get_image_features", "get_video_features")
 POOLED = ("pooler", "head", "classifier")
 """Children of a tower that sum the whole image up, which language models do not read."""
-EXCEPTIONS: dict[str, dict[str, str]] = {}
-"""Model type to names that cannot be found otherwise: ``vision`` (tower) and ``llm`` (decoder)."""
 
 
 def find_stages(model: Any) -> Stages:
@@ -71,7 +69,7 @@ def _assemble(
     for group, label in labels(vision, vision[-1]):
         sites |= {_site("vision", label, i): name for i, name in enumerate(group.names)}
     sites |= {f"projector.{name.removeprefix(_parent(connector))}": name for name in connector[:-1]}
-    sites |= {"projector": name for name in connector[-1:]}
+    sites |= dict(zip(["projector"], connector[-1:], strict=False))
     ordered = sorted(labels(llm, main), key=lambda item: item[0] is main)  # an encoder comes before its decoder
     sites["llm.embed"] = ordered[0][0].names[0]
     for group, label in ordered:
@@ -102,7 +100,12 @@ def _parent(names: list[str]) -> str:
 def _tower(model: Any, names: dict[int, str]) -> nn.Module:
     text = {_word_embedding(model), _declared_part(model, "get_decoder"), model}
     for found in _tower_candidates(model):
-        if isinstance(found, nn.Module) and id(found) in names and not text & set(found.modules()) and not takes(found, "input_ids"):
+        if (
+            isinstance(found, nn.Module)
+            and id(found) in names
+            and not text & set(found.modules())
+            and not takes(found, "input_ids")
+        ):
             if any("VectorQuantize" in type(part).__name__ for part in found.modules()):
                 raise _refusal(model, "its images become discrete codes of a tokenizer, so no projector carries features over")
             if groups(found):
@@ -111,9 +114,6 @@ def _tower(model: Any, names: dict[int, str]) -> nn.Module:
 
 
 def _tower_candidates(model: Any) -> Iterator[Any]:
-    row = EXCEPTIONS.get(getattr(getattr(model, "config", None), "model_type", ""), {})
-    if "vision" in row:
-        yield model.get_submodule(row["vision"])
     yield _declared_part(model, "get_encoder", "image")
     for module in reversed(list(model.modules())):
         for method in FEATURES:
@@ -131,7 +131,7 @@ def _declared_part(model: Any, getter: str, *arguments: str) -> Any:
 
 
 def _is_tower(part: object) -> bool:
-    return getattr(part, "main_input_name", None) == "pixel_values" and bool(groups(part))  # type: ignore[arg-type]
+    return getattr(part, "main_input_name", None) == "pixel_values" and bool(groups(part))
 
 
 # ---- the language model ----------------------------------------------------------------------------------------------

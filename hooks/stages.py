@@ -39,6 +39,8 @@ class Stages:
     """Site to features per token, as far as the weights' shapes tell."""
     image_token: int | None = None
     """The id of the image's placeholder in the prompt, if the self-test found it."""
+    extra: int = 0
+    """Class or register tokens in front of each image in a packed tower, if the self-test found any."""
     proof: Proof | None = None
     """The outcome of the self-test; None for a map that was not run."""
 
@@ -66,7 +68,7 @@ class Stages:
             (len(module), component)
             for component, modules in self.components.items()
             for module in modules
-            if parameter == module or parameter.startswith(module + ".")
+            if not module or parameter == module or parameter.startswith(module + ".")
         ]
         return max(owners)[1] if owners else "other"
 

@@ -17,11 +17,16 @@ import torch
 
 from hooks.capture import Stop, capture, features
 from hooks.edit import edit
+from hooks.patches import KINDS
 from stimuli.errors import InputError
 
 if TYPE_CHECKING:
     from hooks.stages import Stages
     from hooks.tokens import TokenLayout
+
+
+MOST_EXTRA = 16
+"""How many class or register tokens per image are tried."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def verify(model: Any, inputs: Mapping[str, torch.Tensor], stages: Stages, layou
         )
     order = sorted(stages.sites, key=lambda site: (_component(site), seen[site][0][0], not site.endswith("embed")))
     firings = {site: [value for _, value in seen[site]] for site in order}
-    layouts = {site: _layout(model, layout, site, values, stages.widths.get(site)) for site, values in firings.items()}
+    layout, layouts = _laid_out(model, layout, firings, stages)
     widths = {site: values[-1].shape[1 if layouts[site] == "map" else -1] for site, values in firings.items()}
     reached = _reached(model, inputs, stages, firings["llm.embed"][-1], seen)
     proof = Proof(
@@ -101,6 +106,7 @@ def verify(model: Any, inputs: Mapping[str, torch.Tensor], stages: Stages, layou
         widths=widths,
         read_layer=living[-1] if living else stages.read_layer,
         image_token=token,
+        extra=layout.patches.extra,
         proof=proof,
     )
 
@@ -123,7 +129,7 @@ def _forward_backward(
     def note(site: str, value: torch.Tensor) -> torch.Tensor:
         value = value if value.requires_grad else value.detach().requires_grad_().clone()
         graph[site].append(value)
-        seen[site].append((next(clock), value.detach()))
+        seen[site].append((next(clock), value))
         return value
 
     with torch.enable_grad(), edit(model, {site: partial(note, site) for site in stages.sites}, stages):
@@ -132,7 +138,7 @@ def _forward_backward(
         loss = (logits.float() * weights).sum()
         flat = [value for values in graph.values() for value in values]
         try:
-            gradients = torch.autograd.grad(loss, flat, allow_unused=True)
+            gradients = torch.autograd.grad(loss, flat, retain_graph=True, allow_unused=True)
         except RuntimeError:
             return seen, dict.fromkeys(stages.sites)
     moved = iter([gradient is not None and bool((gradient != 0).any()) for gradient in gradients])
@@ -148,22 +154,57 @@ def _logits(model: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
 # ---- where the image stands ------------------------------------------------------------------------------------------
 
 
-def _layout(model: Any, layout: TokenLayout, site: str, values: list[torch.Tensor], width: int | None) -> str:
-    kind = layout.kind(site, values, width)
-    if kind is None:
-        shapes = " and ".join(dict.fromkeys(str(tuple(value.shape)) for value in values))
-        raise InputError(
-            f"The self-test of {type(model).__name__} failed: the site '{site}' gave {shapes}, which fits no layout for "
-            f"{layout.n} stimuli with {list(layout.image_tokens)} image placeholders in {layout.image.shape[1]} positions and "
-            f"crops {list(layout.patches.crops)}. Leave the site out with a map of your own (stages=), or report the family."
+def _laid_out(
+    model: Any, layout: TokenLayout, firings: Mapping[str, list[torch.Tensor]], stages: Stages
+) -> tuple[TokenLayout, dict[str, str]]:
+    """Every site's layout, told from its shapes, such that no stimulus's rows depend on another stimulus's image.
+
+    Packed towers may put class or register tokens in front of each image; how many is tried out.
+
+    Raises:
+        InputError: nothing fits.
+    """
+    reason = ""
+    for extra in range(MOST_EXTRA + 1):
+        tried = replace(layout, patches=replace(layout.patches, extra=extra))
+        kinds = {site: tried.kind(site, values, stages.widths.get(site)) for site, values in firings.items()}
+        odd = [site for site, kind in kinds.items() if kind is None]
+        if odd:
+            shapes = " and ".join(dict.fromkeys(str(tuple(value.shape)) for value in firings[odd[0]]))
+            reason = reason or f"the site '{odd[0]}' gave {shapes}, which fits no layout"
+            continue
+        found = {site: kind for site, kind in kinds.items() if kind is not None}
+        tried = replace(tried, layouts=found)
+        mixed = _mixed(tried, firings)
+        if mixed is None:
+            return tried, found
+        reason = reason or f"the rows of one stimulus at '{mixed}' depend on the image of another"
+    raise InputError(
+        f"The self-test of {type(model).__name__} failed: {reason}, for {layout.n} stimuli with {list(layout.image_tokens)} image "
+        f"placeholders in {layout.image.shape[1]} positions and crops {list(layout.patches.crops)}. Give a map that leaves the site "
+        "out (stages=), or report the family."
+    )
+
+
+def _mixed(layout: TokenLayout, firings: Mapping[str, list[torch.Tensor]]) -> str | None:
+    """The first site whose rows of the first stimulus have a gradient in another's rows at ``vision.embed``; None if none has."""
+    embed = firings["vision.embed"]
+    if layout.n < 2 or len(embed) > 1 or layout.layouts["vision.embed"] not in KINDS:
+        return None
+    for site in (site for site in firings if site.startswith(("vision.", "projector")) and site != "vision.embed"):
+        own = layout.rows(site, firings[site])[0]
+        gradient = (
+            torch.autograd.grad(own.sum(), embed[0], retain_graph=True, allow_unused=True)[0] if own.requires_grad else None
         )
-    return kind
+        if gradient is not None and any(bool(part.any()) for part in layout.rows("vision.embed", gradient)[1:]):
+            return site
+    return None
 
 
 def _reached(
     model: Any, inputs: Mapping[str, torch.Tensor], stages: Stages, clean: torch.Tensor, seen: Mapping[str, Any]
 ) -> torch.Tensor | None:
-    """bool (n, positions): which positions of the language model's input change when the projector's output does."""
+    """Which positions of the language model's input change when the projector's output does: bool (n, positions)."""
     if "projector" not in stages.sites or seen["projector"][0][0] > seen["llm.embed"][0][0]:
         return None
 

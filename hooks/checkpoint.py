@@ -1,0 +1,184 @@
+"""Weights from disk or hub: safetensors only, quantised if asked for, adapters of PEFT, refusals in words."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hooks.quiet import quiet
+from stimuli.errors import InputError
+
+QUANTIZATIONS = ("4bit", "8bit")
+REMOTE = ("AutoModelForImageTextToText", "AutoModelForVision2Seq", "AutoModelForCausalLM", "AutoModel")
+"""Under which auto class a repository with code of its own may offer its model, in order of preference."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a checkpoint comes from."""
+
+    path: str
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """For ``from_pretrained``."""
+        revision = {"revision": self.revision} if self.revision else {}
+        return {"trust_remote_code": self.trust_remote_code, **revision}
+
+
+def weights(source: Source, dtype: str | torch.dtype | None, device: str, device_map: Any, quantization: str | None) -> Any:
+    """The model of a checkpoint with its weights; see ``hooks.load.load`` for the arguments.
+
+    Raises:
+        InputError: see ``hooks.load.load``.
+    """
+    config = config_of(source)
+    chosen = dtype or ("float32" if device == "cpu" and device_map is None else "auto")
+    options = {**source.options, "dtype": chosen, "device_map": device_map, "use_safetensors": True}
+    if quantization is not None:
+        options |= {"quantization_config": _quantized(quantization), "device_map": device_map or device}
+    try:
+        with quiet():
+            model: Any = _class(source, config).from_pretrained(source.path, **options)
+    except (OSError, ValueError, RuntimeError, ImportError) as error:
+        if "safetensors" in str(error) and "file named" in str(error):
+            raise InputError(_pickled(source.path)) from error
+        raise InputError(
+            f"The checkpoint '{source.path}' could not be loaded: {first_line(error)} Expected weights in safetensors, tokenizer "
+            "and processor files that fit its config.json. Save it again with save_pretrained, or check the revision; if a "
+            "package is missing, install it."
+        ) from error
+    placed = options["device_map"] is not None or quantization_of(model) is not None
+    return model if placed else model.to(device)
+
+
+def config_of(source: Source) -> Any:
+    """The configuration of a checkpoint.
+
+    Raises:
+        InputError: there is none that can be read, or it asks for code that is not trusted.
+    """
+    from transformers import AutoConfig
+
+    try:
+        with quiet():
+            return AutoConfig.from_pretrained(source.path, **source.options)
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        advice = "Check the spelling."
+        if "trust_remote_code" in str(error):
+            advice = "This repository brings code of its own: read it, then say trust_remote_code=True."
+        raise InputError(
+            f"'{source.path}' is not a model that can be loaded: {first_line(error)} Expected 'embedded', 'embedded-template', a "
+            f"local folder with config.json, or the id of a hub repository that can be reached. {advice}"
+        ) from error
+
+
+def _class(source: Source, config: Any) -> Any:
+    """The class to load: the library's, or under ``trust_remote_code`` the repository's own."""
+    import transformers
+    from transformers import AutoModelForImageTextToText
+
+    if type(config) in AutoModelForImageTextToText._model_mapping:
+        return AutoModelForImageTextToText
+    offered = getattr(config, "auto_map", None) or {}
+    if source.trust_remote_code:
+        for name in REMOTE:
+            if name in offered and hasattr(transformers, name):
+                return getattr(transformers, name)
+    raise InputError(
+        f"'{source.path}' holds a {config.model_type} model, which does not take images and text to text. Expected an "
+        "image-text-to-text model such as LLaVA or Qwen2-VL. Give another folder, or trust_remote_code=True if the repository "
+        "brings such a model along."
+    )
+
+
+def _quantized(quantization: str) -> Any:
+    if quantization not in QUANTIZATIONS:
+        raise InputError(
+            f"Unknown quantization '{quantization}'. Expected one of {', '.join(QUANTIZATIONS)}. Use one of these."
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise InputError(
+            f"quantization='{quantization}' needs bitsandbytes, which is not installed. Expected it beside torch. Run "
+            "`pip install bitsandbytes`, or load without quantization."
+        )
+    from transformers import BitsAndBytesConfig
+
+    return BitsAndBytesConfig(load_in_4bit=quantization == "4bit", load_in_8bit=quantization == "8bit")
+
+
+def quantization_of(model: Any) -> str | None:
+    """How a model's weights are quantised, or None."""
+    found = getattr(getattr(model, "config", None), "quantization_config", None)
+    if found is None:
+        return None
+    method = found.get("quant_method") if isinstance(found, dict) else getattr(found, "quant_method", None)
+    return str(getattr(method, "value", method))
+
+
+def with_adapter(model: Any, adapter: str) -> Any:
+    """The model with a PEFT adapter: merged into the weights, or on top of them where they are quantised.
+
+    Raises:
+        InputError: no adapter there, a pickled one, or one that does not fit.
+    """
+    from peft import PeftModel
+
+    folder = Path(adapter)
+    if folder.is_dir() and not (folder / "adapter_model.safetensors").is_file():
+        raise InputError(
+            f"The folder '{adapter}' has no adapter_model.safetensors. Expected a PEFT adapter saved by save_pretrained; a pickled "
+            "adapter_model.bin is not opened. Save it again with safe_serialization=True."
+        )
+    try:
+        wrapped = PeftModel.from_pretrained(model, adapter)
+    except (OSError, ValueError, RuntimeError, KeyError) as error:
+        raise InputError(
+            f"The adapter '{adapter}' could not be put on {type(model).__name__}: {first_line(error)} Expected a PEFT adapter "
+            "trained on this model. Check base_model_name_or_path in its adapter_config.json."
+        ) from error
+    return wrapped if quantization_of(model) is not None else wrapped.merge_and_unload()
+
+
+def check_folder(path: str) -> None:
+    """Refuse a path that cannot be a model: a folder without a config, or neither a folder nor a hub id."""
+    folder = Path(path)
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise InputError(
+            f"The folder '{path}' has no config.json, so it is no checkpoint. Expected a folder written by "
+            "save_pretrained (config.json, weights, tokenizer and processor files). Check the path."
+        )
+    if not folder.exists() and (path.startswith((".", "/", "~")) or path.count("/") != 1):
+        raise InputError(
+            f"Unknown model '{path}': there is no such folder, and it is no hub id (owner/name). Expected 'embedded', "
+            "'embedded-template', a local folder or a hub id. Check the spelling."
+        )
+
+
+def refuse_pickle(path: str) -> None:
+    """Refuse a local folder whose weights are pickled: opening a pickle runs whatever code it holds."""
+    folder = Path(path)
+    pickled = [file.name for kind in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in folder.glob(kind)]
+    if folder.is_dir() and pickled and not any(folder.glob("*.safetensors")):
+        raise InputError(_pickled(path, ", ".join(sorted(pickled)[:3])))
+
+
+def _pickled(path: str, files: str = "no safetensors") -> str:
+    return (
+        f"'{path}' holds its weights as pickles ({files}), which can run any code when opened. Expected *.safetensors. If you trust "
+        f'where it comes from, convert it once: python -c "from transformers import AutoModelForImageTextToText as M; '
+        f"M.from_pretrained('{path}', use_safetensors=False).save_pretrained('converted')\", and copy its tokenizer and processor "
+        "files beside it."
+    )
+
+
+def first_line(error: Exception) -> str:
+    """An error's kind and first line."""
+    line = str(error).strip().split("\n")[0][:200].rstrip(".")
+    return f"{type(error).__name__}: {line}."
