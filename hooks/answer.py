@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from hooks.batch import Batch
+from hooks.batch import Batch, run
 from hooks.load import Mllm
 
 
@@ -42,9 +42,16 @@ def generate(
         batch = mllm.inputs(images[span], prompts[span], pad_left=True)
         with torch.inference_mode():
             ids = mllm.model.generate(**batch.tensors, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad)
-        new = ids[:, batch.tensors["input_ids"].shape[1] :]
+        new = _new(ids, batch)
         texts += [text.strip() for text in tokenizer.batch_decode(new, skip_special_tokens=True)]
     return texts
+
+
+def _new(ids: torch.Tensor, batch: Batch) -> torch.Tensor:
+    """The generated tokens: some models give the prompt back in front of them, some do not."""
+    prompt = batch.tensors.get("decoder_input_ids", batch.tensors["input_ids"])
+    given = prompt.shape[1]
+    return ids[:, given:] if ids.shape[1] >= given and torch.equal(ids[:, :given], prompt) else ids
 
 
 def option_loglik(
@@ -108,6 +115,6 @@ def _option(mllm: Mllm, images: Sequence[np.ndarray], prompt: str, option: str, 
 def _logits(mllm: Mllm, batch: Batch) -> tuple[torch.Tensor, int]:
     """Logits from the first position that predicts an answer on, and which position that is: those of a prompt are large."""
     first = int(batch.layout.last_prompt.min())
-    keep = batch.layout.image.shape[1] - first
+    keep = batch.layout.answer.shape[1] - first
     with torch.inference_mode():
-        return mllm.model(**batch.tensors, use_cache=False, logits_to_keep=keep).logits, first
+        return run(mllm.model, batch.tensors, keep).logits[:, -keep:], first

@@ -222,5 +222,6 @@ def bookkeeping(model: Any, stages: Stages, tensors: Mapping[str, Any], answer: 
     decoder = tensors.get("decoder_input_ids")
     spoken = answer if answer is not None else torch.zeros_like(mask if decoder is None else decoder, dtype=torch.bool)
     cls = int(getattr(model.config, "vision_feature_select_strategy", None) == "default")
-    shown = patches(tensors, tuple(image.sum(1).tolist()), cls, stages.extra)
-    return TokenLayout(image, ~mask, spoken, stages.layouts, shown, decoder is not None)
+    side = getattr(getattr(model.config, "vision_config", None), "patch_size", None)
+    shown = patches(tensors, tuple(image.sum(1).tolist()), cls, stages.extra, side if isinstance(side, int) else 0)
+    return TokenLayout(image, ~mask, spoken, stages.layouts, shown, decoder is not None, stages.live)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from hooks.batch import Batch
+from hooks.batch import Batch, run
 from hooks.capture import Seen, Stop, capture
 from hooks.load import Mllm
 from hooks.pool import POOLS, grid_of_pixels, pool, processed_rows
@@ -143,7 +143,7 @@ def _forward(
     if len(seen):
         with torch.inference_mode():
             try:
-                mllm.model(**batch.tensors, use_cache=False, logits_to_keep=1)
+                run(mllm.model, batch.tensors, keep=1)
             except Stop:
                 pass  # the last wanted site has fired; nothing behind it needs to run
             result |= {site: pool(batch.layout, site, seen.all(site), how).cpu().numpy() for site in seen}
@@ -153,6 +153,6 @@ def _forward(
 
 def _input_site(site: str, batch: Batch, images: list[np.ndarray]) -> np.ndarray:
     if site == "processed":
-        return processed_rows(batch.tensors["pixel_values"].cpu(), batch.layout.patches.grid).numpy()
+        return processed_rows(batch.tensors, batch.layout.patches).numpy()
     grids = [grid_of_pixels(torch.tensor(image).permute(2, 0, 1) / 255) for image in images]
     return torch.stack(grids).numpy()

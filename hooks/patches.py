@@ -57,26 +57,26 @@ class Patches:
             return "map" if first else "image"
         return "packed" if (flat := _flat(value)) is not None and self._spans(len(flat)) else None
 
-    def split(self, kind: str, firings: Sequence[torch.Tensor], *, cls: bool = False) -> list[torch.Tensor] | None:
+    def split(self, kind: str, firings: Sequence[torch.Tensor], *, tower: bool = True) -> list[torch.Tensor] | None:
         """The rows of each stimulus: tensors (tokens, d); None where the firings do not fit the kind.
 
         Args:
             kind: how the site is laid out.
             firings: what it gave.
-            cls: whether the crops' leading tokens are to be left out.
+            tower: whether this is a site of the tower, whose crops may have leading tokens and padded patches; both are left out.
         """
         if kind == "each":
             return self._each(firings)
+        if kind == "packed":
+            flats = [flat for flat in map(_flat, firings) if flat is not None and self._spans(len(flat))]
+            return [flats[-1][start:end] for start, end in self._spans(len(flats[-1]))] if flats else None
         fitting = [value for value in firings if self._kind_of(value, _width(kind, value)) == kind]
         if not fitting:
             return None
         value = fitting[-1]
-        if kind == "packed":
-            flat = _flat(value)
-            return None if flat is None else [flat[start:end] for start, end in self._spans(len(flat))]
         rows = value.flatten(2).mT if kind == "map" else value.flatten(1, -2)
-        skip = self.cls if cls else 0
-        keep = self._kept(rows.shape[1] - skip)
+        skip = self.cls if tower else 0
+        keep = self._kept(rows.shape[1] - skip) if tower else None
         parts = [row[skip:] if keep is None else row[skip:][keep[i].to(row.device)] for i, row in enumerate(rows)]
         return _joined(parts, self.crops)
 
@@ -141,7 +141,7 @@ def _joined(parts: Sequence[torch.Tensor], counts: Sequence[int]) -> list[torch.
     return [torch.cat(list(parts[end - count : end])) for end, count in zip(ends, counts, strict=True)]
 
 
-def patches(tensors: Mapping[str, Any], tokens: tuple[int, ...], cls: int = 0, extra: int = 0) -> Patches:
+def patches(tensors: Mapping[str, Any], tokens: tuple[int, ...], cls: int = 0, extra: int = 0, side: int = 0) -> Patches:
     """Read the vision side of a batch off the model's inputs.
 
     Args:
@@ -149,6 +149,7 @@ def patches(tensors: Mapping[str, Any], tokens: tuple[int, ...], cls: int = 0, e
         tokens: image placeholders per stimulus.
         cls: leading tokens of a crop that the projector drops.
         extra: tokens in front of each image in a packed tower.
+        side: of a patch in pixels, for towers that cut padded images down to their sizes.
     """
     n = len(tokens)
     tensors = {name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}
@@ -157,6 +158,8 @@ def patches(tensors: Mapping[str, Any], tokens: tuple[int, ...], cls: int = 0, e
     images = next((v for k, v in tensors.items() if k in PIXELS), None)
     if images is None or (grid and images.ndim == 2):
         return Patches(tokens, (1,) * n, grid, None, cls, extra)
+    if side and images.ndim == 4 and (sizes := tensors.get("image_sizes")) is not None and len(sizes) == n:
+        return Patches(tokens, (1,) * n, tuple((sizes // side).prod(1).tolist()), None, cls, extra)
     mask = tensors.get("pixel_attention_mask")
     if images.ndim == 5 and len(images) == n:  # (n, tiles, 3, H, W), padded with empty tiles
         real = (images != 0).flatten(2).any(2)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 
+from hooks.patches import Patches
+from hooks.processor import PIXELS
 from hooks.tokens import TokenLayout
 from stimuli.errors import InputError
 
@@ -42,14 +45,24 @@ def grid_of_pixels(image: torch.Tensor) -> torch.Tensor:
     return torch.nn.functional.adaptive_avg_pool2d(image.float()[None], GRID).flatten()
 
 
-def processed_rows(pixel_values: torch.Tensor, vision_rows: tuple[int, ...]) -> torch.Tensor:
+def processed_rows(tensors: Mapping[str, Any], patches: Patches) -> torch.Tensor:
     """What the processor made of each image, float32 (n, d).
 
-    Images (n, 3, H, W) are averaged to an 8 × 8 grid; packed patches (rows, d) to the mean over the image's patches, which
-    keeps the within-patch layout.
+    Images are averaged to an 8 × 8 grid, several crops of one image to their mean; packed or padded patches to the mean over
+    the image's patches, which keeps the layout within a patch. What the processor padded is left out.
     """
-    if pixel_values.ndim == 2:
-        return torch.stack([part.float().mean(0) for part in torch.split(pixel_values, list(vision_rows))])
-    if pixel_values.ndim == 5:  # tiles: (n, tiles, 3, H, W); the first is the whole image
-        pixel_values = pixel_values[:, 0]
-    return torch.stack([grid_of_pixels(image) for image in pixel_values])
+    values = next(tensors[name] for name in PIXELS if name in tensors).float().cpu()
+    if values.ndim in (2, 3):
+        kind = "packed" if values.ndim == 2 else "image"
+        rows = patches.split(kind, [values])
+        return torch.stack([row.mean(0) for row in rows or values])
+    n = len(patches.tokens)
+    if values.ndim >= 5 and len(values) == n:
+        crops = [image.flatten(0, -4) for image in values]
+        crops = [image[(image != 0).flatten(1).any(1)] for image in crops]
+    else:
+        crops = list(torch.split(values, list(patches.crops) if sum(patches.crops) == len(values) else 1))
+    sizes = tensors.get("image_sizes")
+    if values.ndim == 4 and sizes is not None and bool((sizes.cpu() <= torch.tensor(values.shape[2:])).all()):
+        crops = [crop[:, :, :height, :width] for crop, (height, width) in zip(crops, sizes.tolist(), strict=True)]
+    return torch.stack([torch.stack([grid_of_pixels(image) for image in crop]).mean(0) for crop in crops])

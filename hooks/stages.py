@@ -41,6 +41,8 @@ class Stages:
     """The id of the image's placeholder in the prompt, if the self-test found it."""
     extra: int = 0
     """Class or register tokens in front of each image in a packed tower, if the self-test found any."""
+    live: Mapping[str, int] = field(default_factory=dict)
+    """Parts of a projector of whose rows only so many leading ones reach the answer (a Q-Former's queries, not its text)."""
     proof: Proof | None = None
     """The outcome of the self-test; None for a map that was not run."""
 

@@ -32,6 +32,8 @@ class TokenLayout:
     patches: Patches = field(default_factory=lambda: Patches(()))
     """The vision side."""
     encoder_decoder: bool = False
+    live: Mapping[str, int] = field(default_factory=dict)
+    """Parts of a projector that also carry text (a Q-Former's) to how many leading rows are the image's."""
 
     @property
     def n(self) -> int:
@@ -80,8 +82,8 @@ class TokenLayout:
         """
         kind, firings = self.layouts[site], [value] if isinstance(value, torch.Tensor) else list(value)
         if kind not in SEQUENCES:
-            found = self.patches.split(kind, firings, cls=site.startswith("vision"))
-            return found if found is not None else self._refuse(site, firings)
+            found = self.patches.split(kind, firings, tower=site.startswith("vision"))
+            return [row[: self.live.get(site)] for row in found] if found is not None else self._refuse(site, firings)
         last = firings[-1]
         if self.kind(site, firings) != kind:
             self._refuse(site, firings)

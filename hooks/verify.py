@@ -77,7 +77,11 @@ def verify(model: Any, inputs: Mapping[str, torch.Tensor], stages: Stages, layou
         InputError: a site did not fire, its rows fit no layout, or image features reach positions that are no placeholders.
     """
     start = time.perf_counter()
-    seen, alive = _forward_backward(model, inputs, stages)
+    seen, gradients = _forward_backward(model, inputs, stages)
+    alive = {
+        site: None if found is None else any(g is not None and bool(g.any()) for g in found)
+        for site, found in gradients.items()
+    }
     silent = [site for site in stages.sites if not seen[site]]
     if silent:
         raise InputError(
@@ -89,7 +93,7 @@ def verify(model: Any, inputs: Mapping[str, torch.Tensor], stages: Stages, layou
     firings = {site: [value for _, value in seen[site]] for site in order}
     layout, layouts = _laid_out(model, layout, firings, stages)
     widths = {site: values[-1].shape[1 if layouts[site] == "map" else -1] for site, values in firings.items()}
-    reached = _reached(model, inputs, stages, firings["llm.embed"][-1], seen)
+    reached = _reached(model, inputs, stages, firings, seen, layout)
     proof = Proof(
         {site: Firing(len(values), tuple(values[-1].shape), alive[site]) for site, values in firings.items()},
         layout.image_tokens,
@@ -107,6 +111,7 @@ def verify(model: Any, inputs: Mapping[str, torch.Tensor], stages: Stages, layou
         read_layer=living[-1] if living else stages.read_layer,
         image_token=token,
         extra=layout.patches.extra,
+        live=_live(gradients, layouts),
         proof=proof,
     )
 
@@ -120,8 +125,8 @@ def _component(site: str) -> int:
 
 def _forward_backward(
     model: Any, inputs: Mapping[str, torch.Tensor], stages: Stages
-) -> tuple[dict[str, list[tuple[int, torch.Tensor]]], dict[str, bool | None]]:
-    """Every site's firings with their place in the order, and whether the logits depend on it."""
+) -> tuple[dict[str, list[tuple[int, torch.Tensor]]], dict[str, list[torch.Tensor | None] | None]]:
+    """Every site's firings with their place in the order, and the gradients of the logits; None where there are none."""
     graph: dict[str, list[torch.Tensor]] = {site: [] for site in stages.sites}
     seen: dict[str, list[tuple[int, torch.Tensor]]] = {site: [] for site in stages.sites}
     clock = iter(range(10**9))
@@ -141,8 +146,8 @@ def _forward_backward(
             gradients = torch.autograd.grad(loss, flat, retain_graph=True, allow_unused=True)
         except RuntimeError:
             return seen, dict.fromkeys(stages.sites)
-    moved = iter([gradient is not None and bool((gradient != 0).any()) for gradient in gradients])
-    return seen, {site: any([next(moved) for _ in values]) for site, values in graph.items()}
+    given = iter(gradients)
+    return seen, {site: [next(given) for _ in values] for site, values in graph.items()}
 
 
 def _logits(model: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -202,22 +207,48 @@ def _mixed(layout: TokenLayout, firings: Mapping[str, list[torch.Tensor]]) -> st
 
 
 def _reached(
-    model: Any, inputs: Mapping[str, torch.Tensor], stages: Stages, clean: torch.Tensor, seen: Mapping[str, Any]
+    model: Any,
+    inputs: Mapping[str, Any],
+    stages: Stages,
+    firings: Mapping[str, list[torch.Tensor]],
+    seen: Mapping[str, Any],
+    layout: TokenLayout,
 ) -> torch.Tensor | None:
     """Which positions of the language model's input change when the projector's output does: bool (n, positions)."""
     if "projector" not in stages.sites or seen["projector"][0][0] > seen["llm.embed"][0][0]:
         return None
+    outputs = firings["projector"]
+    fits = [layout.patches.kind([value], stages.widths.get("projector")) is not None for value in outputs]
+    each = iter(fits if any(fits) else [True] * len(outputs))
 
     def push(value: torch.Tensor) -> torch.Tensor:
-        return value + torch.randn(value.shape, generator=torch.Generator().manual_seed(1)).to(value)
+        noise = torch.randn(value.shape, generator=torch.Generator().manual_seed(1)).to(value)
+        return value + noise if next(each, False) else value
 
     with torch.no_grad(), capture(model, "llm.embed", stages, stop=True) as after, edit(model, {"projector": push}, stages):
         try:
             model(**inputs)
         except Stop:
             pass
-        changed = (after["llm.embed"] != clean).flatten(2).any(2)
+        changed: torch.Tensor = (after["llm.embed"] != firings["llm.embed"][-1]).flatten(2).any(2)
     return changed
+
+
+def _live(gradients: Mapping[str, Any], layouts: Mapping[str, str]) -> dict[str, int]:
+    """Parts of a projector whose last rows never reach the logits, to how many leading ones do."""
+    found = {}
+    for site, given in gradients.items():
+        if (
+            site.startswith("projector")
+            and layouts[site] == "image"
+            and given
+            and given[-1] is not None
+            and given[-1].ndim == 3
+        ):
+            rows = given[-1].flatten(2).any(2).any(0).nonzero()
+            if len(rows) and int(rows[-1]) + 1 < given[-1].shape[1]:
+                found[site] = int(rows[-1]) + 1
+    return found
 
 
 def _placeholder(
