@@ -27,6 +27,8 @@ TOKENS = (
     "image_embeds_position_mask",
 )
 """Inputs with one entry per position of the language model's sequence."""
+IMAGE_MASKS = ("image_embeds_position_mask",)
+"""Inputs by which a processor says where the image stands, whatever ids are there."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +220,8 @@ def bookkeeping(model: Any, stages: Stages, tensors: Mapping[str, Any], answer: 
     given = tensors.get("attention_mask")
     mask = given.bool() if given is not None and given.shape == ids.shape else torch.ones_like(ids, dtype=torch.bool)
     token = image_token(model, stages)
-    image = (ids == token) & mask if token is not None else torch.zeros_like(mask)
+    told = next((tensors[name] for name in IMAGE_MASKS if name in tensors), None)
+    image = told.bool() if told is not None else (ids == token) & mask if token is not None else torch.zeros_like(mask)
     decoder = tensors.get("decoder_input_ids")
     spoken = answer if answer is not None else torch.zeros_like(mask if decoder is None else decoder, dtype=torch.bool)
     cls = int(getattr(model.config, "vision_feature_select_strategy", None) == "default")

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ def _outside(root: nn.Module, prefix: str, without: Container[nn.Module]) -> lis
 
 
 def _marked(name: str, module: nn.Module) -> bool:
-    return isinstance(module, GradientCheckpointingLayer)
+    return any(kind.__name__ == "GradientCheckpointingLayer" for kind in type(module).__mro__)
 
 
 def _declared(root: nn.Module) -> Any:

@@ -45,9 +45,9 @@ def weights(source: Source, dtype: str | torch.dtype | None, device: str, device
         options |= {"quantization_config": _quantized(quantization), "device_map": device_map or device}
     try:
         with quiet():
-            model: Any = _class(source, config).from_pretrained(source.path, **options)
+            model: Any = class_of(source, config).from_pretrained(source.path, **options)
     except (OSError, ValueError, RuntimeError, ImportError) as error:
-        if "safetensors" in str(error) and "file named" in str(error):
+        if "safetensors" in str(error) and "file named" in str(error) and not Path(source.path).is_dir():
             raise InputError(_pickled(source.path)) from error
         raise InputError(
             f"The checkpoint '{source.path}' could not be loaded: {first_line(error)} Expected weights in safetensors, tokenizer "
@@ -79,8 +79,12 @@ def config_of(source: Source) -> Any:
         ) from error
 
 
-def _class(source: Source, config: Any) -> Any:
-    """The class to load: the library's, or under ``trust_remote_code`` the repository's own."""
+def class_of(source: Source, config: Any) -> Any:
+    """The auto class to load: the library's, or under ``trust_remote_code`` the one the repository offers.
+
+    Raises:
+        InputError: the model takes no images and text.
+    """
     import transformers
     from transformers import AutoModelForImageTextToText
 

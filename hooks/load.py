@@ -19,7 +19,8 @@ from hooks.checkpoint import Source, check_folder, quantization_of, refuse_pickl
 from hooks.processor import describe, load_processor
 from hooks.resolve import find_stages
 from hooks.selftest import proven
-from hooks.stages import COMPONENTS, Stages
+from hooks.stage_table import totals
+from hooks.stages import Stages
 from stimuli.errors import InputError
 
 
@@ -124,11 +125,6 @@ def load(
     return replace(mllm, provenance=_provenance(path, mllm, revision, adapter))
 
 
-def parameter_counts(model: Any, stages: Stages) -> dict[str, int]:
-    """Parameters per component."""
-    return {c: sum(p.numel() for p in stages.parameters(model, c).values()) for c in COMPONENTS}
-
-
 def checksum(folder: str | Path) -> str | None:
     """SHA-256 over the weight files of a local folder, in name order; None for a hub id."""
     files = sorted(Path(folder).glob("*.safetensors")) if Path(folder).is_dir() else []
@@ -151,7 +147,7 @@ def _provenance(path: str, mllm: Mllm, revision: str | None, adapter: str | Path
         "revision": revision or getattr(model.config, "_commit_hash", None),
         "adapter": None if adapter is None else Path(adapter).name,
         "checksum": checksum(path),
-        "parameters": parameter_counts(model, mllm.stages),
+        "parameters": totals(model, mllm.stages),
         "dtype": str(model.dtype).removeprefix("torch."),
         "quantization": quantization_of(model),
         "device": str(mllm.device),

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
-from transformers import PreTrainedModel
 
 from hooks.blocks import Group, groups, joined, labels, width
 from hooks.flow import defines, takes, used
@@ -143,6 +142,8 @@ def _decoder(model: Any, tower: nn.Module, names: dict[int, str]) -> Any:
     found = found if isinstance(found, nn.Module) else model
     if tower not in set(found.modules()):
         return found
+    from transformers import PreTrainedModel
+
     beside = [
         module
         for module in found.modules()

@@ -71,7 +71,8 @@ class TokenLayout:
     def rows(self, site: str, value: torch.Tensor | Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The image's rows of each stimulus at a site: ``n`` tensors (tokens, d), CLS left out.
 
-        A decoder of an encoder-decoder has no image positions; its rows are those before the answer.
+        A decoder of an encoder-decoder has no image positions; its rows are those before the answer. Where no position is the
+        image's, because it is read by cross-attention alone, the rows are the prompt's.
 
         Args:
             site: a site.
@@ -88,7 +89,9 @@ class TokenLayout:
         if self.kind(site, firings) != kind:
             self._refuse(site, firings)
         if kind == "sequence":
-            return [last[i, self.image[i].to(last.device)].flatten(1) for i in range(self.n)]
+            prompt = ~self.padding if self.encoder_decoder else ~self.padding & ~self.answer
+            shown = (self.image if bool(self.image.any()) else prompt).to(last.device)
+            return [last[i, shown[i]].flatten(1) for i in range(self.n)]
         front = 1 if kind == "decoder" else last.shape[1] - self.image.shape[1]
         return [last[i, :front].flatten(1) for i in range(self.n)]
 

@@ -18,8 +18,12 @@ __version__ = VERSION
 
 _PUBLIC = {
     "load": "snellen.models",
-    "find_stages": "hooks.stages",
+    "find_stages": "hooks.resolve",
     "capture": "hooks.capture",
+    "edit": "hooks.edit",
+    "replace": "hooks.edit",
+    "ablate": "hooks.edit",
+    "steer": "hooks.edit",
     "extract": "hooks.extract",
     "sweep": "probes.sweep",
     "ask": "analysis.perception",
@@ -40,6 +44,7 @@ if TYPE_CHECKING:
     from analysis.semantic_distance import semantic_distance
     from analysis.verdict import decide
     from hooks.capture import capture
+    from hooks.edit import ablate, edit, replace, steer
     from hooks.extract import extract
     from hooks.resolve import find_stages
     from probes.sweep import sweep

@@ -63,15 +63,27 @@ def exam(
 
 
 @app.command()
-def stages(model: Model = "embedded") -> None:
-    """Show the sites of a model, from its configuration alone (no weights are loaded).
+def stages(
+    model: Model = "embedded",
+    every: Annotated[bool, typer.Option("--all", help="one line per site instead of one per run of like sites")] = False,
+    prove: Annotated[bool, typer.Option("--prove", help="load the weights and run the self-test")] = False,
+    out: Annotated[Path | None, typer.Option(help="write the table as .csv or .json")] = None,
+    revision: Annotated[str | None, typer.Option(help="of the hub repository")] = None,
+    trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="run code that the repository brings")] = False,
+) -> None:
+    """Show the sites of a model, from its configuration alone (no weights are loaded, unless with --prove).
 
-    Example:  snellen stages ./my-checkpoint
+    Examples:  snellen stages Qwen/Qwen2.5-VL-72B-Instruct
+               snellen stages ./my-checkpoint --prove --all --out stages.csv
     """
     from snellen.models import describe_stages
+    from stimuli.tables import write_table
 
-    for line in describe_stages(model):
+    lines, table = describe_stages(model, every=every, prove=prove, revision=revision, trust_remote_code=trust_remote_code)
+    for line in lines:
         typer.echo(line)
+    if out is not None:
+        write_table(out, table)
 
 
 @app.command()

@@ -8,51 +8,84 @@ from typing import Any
 
 from hooks.load import Mllm
 from hooks.load import load as load_checkpoint
+from hooks.stages import Stages
 from snellen import embedded
 
 
-def load(name: str | Path = "embedded", **options: Any) -> Mllm:
-    """Load ``embedded``, ``embedded-template``, a local folder or a hub id; options as in ``hooks.load.load``.
+def load(model: str | Path | Any = "embedded", processor: Any = None, **options: Any) -> Mllm:
+    """Load ``embedded``, ``embedded-template``, a local folder or a hub id, or take a model that is already loaded.
+
+    Args:
+        model: name, folder, hub id, or the user's own model.
+        processor: with the user's own model.
+        **options: ``dtype``, ``device``, ``device_map``, ``quantization``, ``adapter``, ``stages``, ``revision``,
+            ``trust_remote_code``, ``verify``, as in ``hooks.load.load``.
 
     Raises:
-        InputError: no such model, or one that takes no images.
+        InputError: no such model, one that takes no images, or one whose stages cannot be found or proven.
     """
-    if str(name) in embedded.PATIENTS:
-        loaded = load_checkpoint(embedded.folder(str(name)), **options)
-        return replace(loaded, name=str(name))
-    return load_checkpoint(name, **options)
+    if isinstance(model, str | Path) and str(model) in embedded.PATIENTS:
+        loaded = load_checkpoint(embedded.folder(str(model)), processor, **options)
+        return replace(loaded, name=str(model))
+    return load_checkpoint(model, processor, **options)
 
 
-def describe_stages(name: str | Path) -> list[str]:
-    """The map of a model's stages as lines of text, from its configuration alone: nothing is loaded.
+def mapped(
+    name: str | Path, *, prove: bool = False, revision: str | None = None, trust_remote_code: bool = False
+) -> tuple[Any, Stages]:
+    """A model and the map of its stages, from its configuration alone: no weights are loaded, a 70B model takes a second.
+
+    Args:
+        name: ``embedded``, ``embedded-template``, a folder or a hub id.
+        prove: load the weights and run the self-test.
+        revision: of the hub repository.
+        trust_remote_code: off unless asked for.
 
     Raises:
         InputError: no such model, or stages that cannot be found.
     """
+    if prove:
+        mllm = load(name, revision=revision, trust_remote_code=trust_remote_code)
+        return mllm.model, mllm.stages
     import torch
-    from transformers import AutoConfig, AutoModelForImageTextToText
 
-    from hooks.load import check_folder, parameter_counts
+    from hooks.checkpoint import Source, check_folder, class_of, config_of, first_line
     from hooks.resolve import find_stages
     from stimuli.errors import InputError
 
     path = str(embedded.folder(str(name)) if str(name) in embedded.PATIENTS else name)
     check_folder(path)
+    source = Source(path, revision, trust_remote_code)
+    config = config_of(source)
     try:
         with torch.device("meta"):
-            model: Any = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(path))
-    except (OSError, ValueError, KeyError) as error:
+            model: Any = class_of(source, config).from_config(config, trust_remote_code=trust_remote_code)
+    except (ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise InputError(
-            f"'{name}' cannot be mapped ({str(error).splitlines()[0][:200]}). Expected 'embedded', a checkpoint folder or a "
-            "hub id of an image-text-to-text model. Check the spelling."
+            f"'{name}' cannot be built from its configuration: {first_line(error)} Expected an image-text-to-text model whose "
+            "packages are installed. Check its config.json."
         ) from error
-    found = find_stages(model)
-    counts = ", ".join(f"{component} {count:,}" for component, count in parameter_counts(model, found).items())
-    lines = [f"{type(model).__name__}; parameters: {counts}; the projector reads {found.read_layer}"]
-    width = max(len(site) for site in found.sites)
-    dead = False
-    for site, module in found.sites.items():
-        note = "  (dead end: the projector does not read it)" if dead and site.startswith("vision") else ""
-        lines.append(f"{site:<{width}}  {found.layouts[site]:<8}  {module}{note}")
-        dead = dead or site == found.read_layer
-    return lines
+    return model, find_stages(model)
+
+
+def describe_stages(name: str | Path, *, every: bool = False, **options: Any) -> tuple[list[str], list[dict[str, Any]]]:
+    """The map of a model's stages as lines of text and as a table; options as in ``mapped``.
+
+    Raises:
+        InputError: see ``mapped``.
+    """
+    from hooks.stage_table import lines, rows, short, totals
+
+    model, stages = mapped(name, **options)
+    counts = ", ".join(f"{component} {short(count)}" for component, count in totals(model, stages).items())
+    reads = "the projector" if "projector" in stages.sites else "the language model (by cross-attention, without a projector)"
+    table = rows(model, stages)
+    head = [f"{type(model).__name__}: parameters {counts}", f"{reads} reads {stages.read_layer}"]
+    if stages.proof is not None:
+        proof = stages.proof
+        dead = ", ".join(proof.dead) or "none"
+        head.append(
+            f"self-test passed in {proof.seconds:.2f} s: {len(stages.sites)} sites fired; dead ends: {dead}; placeholders per image "
+            f"{list(proof.placeholders)}, of which the projector reaches {list(proof.reached) if any(proof.reached) else 'none (it is read by cross-attention)'}"
+        )
+    return [*head, "", *lines(table, every=every)], table

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from stimuli.errors import InputError
+
 Row = dict[str, Any]
 Table = list[Row]
 
@@ -40,6 +42,18 @@ def write_csv(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
     writer.writeheader()
     writer.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
     return write_text(buffer.getvalue(), path)
+
+
+def write_table(path: str | Path, rows: Sequence[Mapping[str, Any]]) -> Path:
+    """Write rows as CSV or JSON, as the ending of the path says.
+
+    Raises:
+        InputError: another ending.
+    """
+    kind = Path(path).suffix.lower()
+    if kind not in (".csv", ".json"):
+        raise InputError(f"Cannot write a table as '{Path(path).name}'. Expected a name that ends in .csv or .json. Change it.")
+    return write_csv(rows, path) if kind == ".csv" else write_json([dict(row) for row in rows], path)
 
 
 def _plain(value: Any) -> Any:

@@ -14,9 +14,15 @@ def test_the_packaged_patients_load_by_name() -> None:
 
 
 def test_stages_are_described_from_the_config_alone() -> None:
-    lines = describe_stages("embedded")
-    assert lines[0].startswith("LlavaForConditionalGeneration; parameters: vision 2,")
-    assert any(line.startswith("projector") for line in lines)
+    lines, table = describe_stages("embedded")
+    assert lines[:2] == ["LlavaForConditionalGeneration: parameters vision 2.24 M, projector 56.6 k, llm 1.49 M", "the projector reads vision.5"]
+    assert any(line.startswith("vision.0 .. 4") for line in lines) and len(table) == 13
+
+
+def test_proven_stages_say_what_the_self_test_saw() -> None:
+    lines, table = describe_stages("embedded", prove=True, every=True)
+    assert lines[2].startswith("self-test passed in") and "of which the projector reaches [64, 64]" in lines[2]
+    assert len(lines) == len(table) + 5 and {row["times"] for row in table} == {1}
 
 
 def test_an_unknown_name_is_refused() -> None:

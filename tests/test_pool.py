@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from hooks.load import Mllm
+from hooks.patches import Patches
 from hooks.pool import grid_of_pixels, pool, processed_rows
 from stimuli.errors import InputError
 
@@ -23,5 +24,19 @@ def test_pools_are_what_they_say(llava: Mllm) -> None:
 def test_grids_average_areas() -> None:
     image = torch.arange(3 * 16 * 16).reshape(3, 16, 16)
     assert grid_of_pixels(image)[0] == image[0, :2, :2].float().mean() and len(grid_of_pixels(image)) == 192
-    packed = torch.arange(20.0).reshape(10, 2)
-    assert torch.equal(processed_rows(packed, (4, 6)), torch.stack([packed[:4].mean(0), packed[4:].mean(0)]))
+    rows = torch.arange(20.0).reshape(10, 2)
+    means = torch.stack([rows[:4].mean(0), rows[4:].mean(0)])
+    assert torch.equal(processed_rows({"pixel_values": rows}, Patches((1, 2), grid=(4, 6))), means)
+
+
+def test_what_the_model_sees_is_averaged_without_padding_and_over_crops() -> None:
+    images = torch.rand(2, 3, 16, 32)
+    cut = processed_rows({"pixel_values": images, "image_sizes": torch.tensor([[16, 16], [16, 32]])}, Patches((1, 2), (1, 1)))
+    assert torch.allclose(cut[0], grid_of_pixels(images[0, :, :, :16])) and torch.allclose(cut[1], grid_of_pixels(images[1]))
+    tiles = torch.rand(2, 3, 3, 16, 16)
+    tiles[0, 1:] = 0
+    tiled = processed_rows({"pixel_values": tiles}, Patches((1, 2), (1, 3)))
+    assert torch.allclose(tiled[0], grid_of_pixels(tiles[0, 0]))
+    assert torch.allclose(tiled[1], torch.stack([grid_of_pixels(tile) for tile in tiles[1]]).mean(0))
+    flat = processed_rows({"pixel_values": tiles[1]}, Patches((1, 2), (1, 2)))
+    assert torch.allclose(flat[1], (grid_of_pixels(tiles[1, 1]) + grid_of_pixels(tiles[1, 2])) / 2)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hooks.batch import Batch
+from hooks.batch import Batch, run
 from hooks.capture import Stop, capture
 from hooks.load import Mllm
 from tuning.lessons import Lesson
@@ -60,7 +60,7 @@ class Objective:
         assert inputs.labels is not None
         first = int(inputs.layout.last_prompt.min())
         keep = inputs.labels.shape[1] - first
-        logits = self.student(**inputs.tensors, use_cache=False, logits_to_keep=keep).logits
+        logits = run(self.student, inputs.tensors, keep).logits[:, -keep:]
         labels, asked = inputs.labels[:, first:].to(logits.device), (targets >= 0).to(logits.device)
         return {
             name: answer_nll(logits[own], labels[own]) if own.any() else logits.new_zeros(())
@@ -72,7 +72,7 @@ class Objective:
         model, stages = self.untouched.model, self.untouched.stages
         with torch.no_grad(), capture(model, "projector", stages, stop=True) as seen:
             try:
-                model(**inputs.tensors, use_cache=False)
+                run(model, inputs.tensors)
             except Stop:
                 pass
             return inputs.layout.rows("projector", seen["projector"])
