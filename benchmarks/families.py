@@ -1,8 +1,8 @@
 """Which model families Snellen reads, measured: resolved from the configuration, run and compared bit by bit, gone the whole way.
 
-    python -m benchmarks.families                 # all, prints the table
-    python -m benchmarks.families --out docs/families.md
-    python -m benchmarks.families llava qwen2_vl  # some
+python -m benchmarks.families                 # all, prints the table
+python -m benchmarks.families --out docs/families.md
+python -m benchmarks.families llava qwen2_vl  # some
 """
 
 from __future__ import annotations
@@ -225,7 +225,9 @@ def page(outcomes: list[Outcome]) -> str:
         "* **layouts** of tower and projector: `image` one row of tokens per crop, `map` channels first, `packed` all images' tokens in "
         "one row, `each` one call per image.\n"
         "* **dead ends**: sites that the answer does not depend on; they are marked, not probed in silence.\n\n"
-        "| family | resolved | runs | whole | sites | recorded | projector | layouts | dead ends | note |\n|---|---|---|---|---|---|---|---|---|---|\n"
+        "| family | resolved | runs | whole | sites | recorded | projector | layouts | dead ends | note |\n"
+        + "|---" * 10
+        + "|\n"
     )
     return head + "".join(
         f"| {o.family} | {_mark(o.resolved)} | {_mark(o.runs)} | {_mark(o.whole)} | {o.sites or ''} | {o.recorded or ''} | "

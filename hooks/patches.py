@@ -107,6 +107,10 @@ class Patches:
                 return _spans([left // total * count for count in self.tokens], extra)
         return []
 
+    def ends(self, rows: int) -> list[int]:
+        """Where each stimulus's rows end among so many packed ones."""
+        return [end for _, end in self._spans(rows)]
+
     def _kept(self, tokens: int) -> torch.Tensor | None:
         """The patches that are image, bool (crops, tokens), for towers that pad their crops."""
         if self.mask is None or self.mask.ndim == 2:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator
+from os.path import commonprefix
 from typing import Any
 
 from torch import nn
 
 from hooks.blocks import Group, groups, joined, labels, width
-from hooks.flow import defines, takes, used
+from hooks.flow import takes, used
 from hooks.stages import Stages
 from stimuli.errors import InputError
 
@@ -44,18 +45,18 @@ def find_stages(model: Any) -> Stages:
     llm = [group for root in roots for group in groups(root, names[id(root)], {tower})]
     if not llm:
         raise _refusal(model, f"the language model '{names[id(decoder)] or type(decoder).__name__}' holds no decoder layers")
-    parts = _between(joint, tower, {module for group in llm for module in group.modules}, _word_embedding(model))
+    words = _declared(model, "get_input_embeddings")
+    parts = _between(joint, tower, {module for group in llm for module in group.modules}, words)
     towers = [part for _, part in parts if _is_tower(part)]
     vision = [group for root in [*towers, tower] for group in joined(groups(root, names[id(root)]))]
-    inside = [] if _modules(parts, towers) else _after_blocks(tower, vision[-1])
-    connector = _sited(_modules([*parts, *inside], towers))
+    connector = _sited([part for _, part in parts if part not in towers]) or _sited(_after_blocks(tower, vision[-1]))
     loose = [name for name, part in parts if isinstance(part, nn.Parameter)]
     prefix = f"{names[id(joint)]}." if names[id(joint)] else ""
-    head = model.get_output_embeddings()
+    texts = [*roots, words, _declared(model, "get_output_embeddings")]
     components = {
         "vision": tuple(names[id(root)] for root in [tower, *towers]),
         "projector": (*(names[id(m)] for m in connector), *(prefix + name for name in loose)),
-        "llm": tuple(dict.fromkeys(names[id(m)] for m in [*roots, *_texts(model, head)])),
+        "llm": tuple(dict.fromkeys(names[id(m)] for m in texts if id(m) in names)),
     }
     return _assemble(model, vision, [names[id(m)] for m in connector], llm, components)
 
@@ -63,11 +64,12 @@ def find_stages(model: Any) -> Stages:
 def _assemble(
     model: Any, vision: list[Group], connector: list[str], llm: list[Group], components: dict[str, tuple[str, ...]]
 ) -> Stages:
-    main = _main(llm, model)
+    main = _main(llm)
     sites = {"vision.embed": vision[-1].names[0]}
     for group, label in labels(vision, vision[-1]):
         sites |= {_site("vision", label, i): name for i, name in enumerate(group.names)}
-    sites |= {f"projector.{name.removeprefix(_parent(connector))}": name for name in connector[:-1]}
+    common = commonprefix(connector).rpartition(".")[0]
+    sites |= {f"projector.{name[len(common) :].lstrip('.')}": name for name in connector[:-1]}
     sites |= dict(zip(["projector"], connector[-1:], strict=False))
     ordered = sorted(labels(llm, main), key=lambda item: item[0] is main)  # an encoder comes before its decoder
     sites["llm.embed"] = ordered[0][0].names[0]
@@ -85,44 +87,31 @@ def _site(component: str, label: str, index: int) -> str:
     return ".".join(part for part in (component, label, str(index)) if part)
 
 
-def _parent(names: list[str]) -> str:
-    """The common beginning of some module names, up to and with a dot."""
-    common = names[0]
-    while not all(name.startswith(common) for name in names):
-        common = common[:-1]
-    return common[: common.rfind(".") + 1]
-
-
 # ---- the vision tower ------------------------------------------------------------------------------------------------
 
 
 def _tower(model: Any, names: dict[int, str]) -> nn.Module:
-    text = {_word_embedding(model), _declared_part(model, "get_decoder"), model}
+    text = {_declared(model, "get_input_embeddings"), _declared(model, "get_decoder"), model}
     for found in _tower_candidates(model):
-        if (
-            isinstance(found, nn.Module)
-            and id(found) in names
-            and not text & set(found.modules())
-            and not takes(found, "input_ids")
-        ):
-            if any("VectorQuantize" in type(part).__name__ for part in found.modules()):
-                raise _refusal(model, "its images become discrete codes of a tokenizer, so no projector carries features over")
-            if groups(found):
-                return found
+        if id(found) not in names or text & set(found.modules()) or takes(found, "input_ids"):
+            continue
+        if any("VectorQuantize" in type(part).__name__ for part in found.modules()):
+            raise _refusal(model, "its images become discrete codes of a tokenizer, so no projector carries features over")
+        if groups(found):
+            return found
     raise _refusal(model, "no vision encoder with blocks was found")
 
 
 def _tower_candidates(model: Any) -> Iterator[Any]:
-    yield _declared_part(model, "get_encoder", "image")
+    yield _declared(model, "get_encoder", "image")
     for module in reversed(list(model.modules())):
         for method in FEATURES:
-            if defines(module, method):
-                yield from (getattr(module, name) for name in used(module, method))
+            yield from (getattr(module, name) for name in used(module, method))
     yield from (m for m in model.modules() if getattr(m, "main_input_name", None) == "pixel_values")
-    yield _declared_part(model, "get_encoder")
+    yield _declared(model, "get_encoder")
 
 
-def _declared_part(model: Any, getter: str, *arguments: str) -> Any:
+def _declared(model: Any, getter: str, *arguments: str) -> Any:
     try:
         return getattr(model, getter)(*arguments)
     except (AttributeError, NotImplementedError, TypeError, ValueError):
@@ -138,47 +127,30 @@ def _is_tower(part: object) -> bool:
 
 def _decoder(model: Any, tower: nn.Module, names: dict[int, str]) -> Any:
     """What the model declares; where that holds the tower too, the nearest model beside the tower, else the whole."""
-    found = _declared_part(model, "get_decoder")
+    found = _declared(model, "get_decoder")
     found = found if isinstance(found, nn.Module) else model
     if tower not in set(found.modules()):
         return found
     from transformers import PreTrainedModel
 
-    beside = [
-        module
-        for module in found.modules()
-        if isinstance(module, PreTrainedModel) and tower not in set(module.modules()) and groups(module) and module is not found
-        if module not in set(tower.modules())
-    ]
-    return max(beside, key=lambda module: _shared(names[id(module)], names[id(tower)]), default=found)
-
-
-def _shared(one: str, other: str) -> int:
-    """How many leading parts two module names share."""
-    pairs = zip(one.split("."), other.split("."), strict=False)
-    return next((i for i, (a, b) in enumerate(pairs) if a != b), 0)
+    models = [m for m in found.modules() if isinstance(m, PreTrainedModel) and m not in set(tower.modules())]
+    beside = [m for m in models if tower not in set(m.modules()) and groups(m)]
+    way = names[id(tower)].split(".")
+    return max(beside, key=lambda m: len(commonprefix([names[id(m)].split("."), way])), default=found)
 
 
 def _text_encoder(model: Any, tower: nn.Module) -> list[nn.Module]:
     """The text encoder of an encoder-decoder, if the image enters it."""
-    found = _declared_part(model, "get_encoder")
+    found = _declared(model, "get_encoder")
     if not getattr(getattr(model, "config", None), "is_encoder_decoder", False) or not isinstance(found, nn.Module):
         return []
     return [] if found in (tower, model) or found in set(tower.modules()) else [found]
 
 
-def _main(llm: list[Group], model: Any) -> Group:
+def _main(llm: list[Group]) -> Group:
     """The layers that give the answer: an encoder-decoder's decoder, else the longest list, else the first."""
     spoken = [group for group in llm if "decoder" in group.container] if len(llm) > 1 else []
     return max(spoken or llm, key=lambda group: len(group.names))
-
-
-def _word_embedding(model: Any) -> Any:
-    return _declared_part(model, "get_input_embeddings")
-
-
-def _texts(model: Any, head: Any) -> list[nn.Module]:
-    return [module for module in (_word_embedding(model), head) if isinstance(module, nn.Module)]
 
 
 # ---- what carries the features over -------------------------------------------------------------------------------------
@@ -186,40 +158,31 @@ def _texts(model: Any, head: Any) -> list[nn.Module]:
 
 def _between(joint: Any, tower: nn.Module, layers: set[nn.Module], words: Any) -> list[tuple[str, Any]]:
     """Children and loose parameters of the joint module that stand between tower and language model, in order of flow."""
-    flows = [used(joint, method) for method in FEATURES if defines(joint, method)][:1]
-    flows.append(_until_llm(joint, used(joint, "forward", follow=False), layers))
-    found: dict[str, Any] = {}
-    for name in (name for flow in flows for name in flow):
-        part = getattr(joint, name)
-        inner = set(part.modules()) if isinstance(part, nn.Module) else set()
-        text = words in inner or bool(inner & layers) or part is words
-        if not text and tower not in inner and (inner == set() or any(True for _ in part.parameters())):
-            found[name] = part
-    return list(found.items())
+    flow = next((flow for method in FEATURES if (flow := used(joint, method))), [])
+    forward = used(joint, "forward", follow=False)
+    ends = [
+        i for i, name in enumerate(forward) if layers & _inside(getattr(joint, name))
+    ]  # what follows is the language model's
+    parts = {name: getattr(joint, name) for name in [*flow, *forward[: min(ends, default=0)]]}
+    return [(name, part) for name, part in parts.items() if not {tower, words, *layers} & _inside(part)]
 
 
-def _until_llm(joint: Any, flow: list[str], layers: set[nn.Module]) -> list[str]:
-    """The names before the first that holds a layer of the language model: what comes after belongs to it."""
-    holds = [i for i, name in enumerate(flow) if isinstance(m := getattr(joint, name), nn.Module) and layers & set(m.modules())]
-    return flow[: holds[0]] if holds else []
+def _inside(part: Any) -> set[nn.Module]:
+    return set(part.modules()) if isinstance(part, nn.Module) else set()
 
 
-def _modules(parts: list[tuple[str, Any]], towers: list[Any]) -> list[nn.Module]:
-    return [part for _, part in parts if isinstance(part, nn.Module) and part not in towers]
-
-
-def _after_blocks(tower: nn.Module, blocks: Group) -> list[tuple[str, Any]]:
+def _after_blocks(tower: nn.Module, blocks: Group) -> list[Any]:
     """Children of a tower that its forward uses after the blocks and that hold a matrix: mergers and connectors."""
-    flow = [name for name in used(tower, "forward") if isinstance(getattr(tower, name), nn.Module)]
-    holds = [i for i, name in enumerate(flow) if blocks.modules[0] in set(getattr(tower, name).modules())]
-    after = flow[holds[0] + 1 :] if holds else []
-    wanted = [name for name in after if name not in POOLED]
-    return [(n, getattr(tower, n)) for n in wanted if any(p.ndim >= 2 for p in getattr(tower, n).parameters())]
+    flow = used(tower, "forward")
+    holds = [i for i, name in enumerate(flow) if blocks.modules[0] in _inside(getattr(tower, name))]
+    after = [getattr(tower, name) for name in flow[min(holds, default=len(flow)) + 1 :] if name not in POOLED]
+    return [part for part in after if isinstance(part, nn.Module) and any(p.ndim >= 2 for p in part.parameters())]
 
 
-def _sited(parts: list[nn.Module]) -> list[nn.Module]:
-    """Lists of modules, which never fire themselves, replaced by their items."""
-    return [item for part in parts for item in (part if isinstance(part, nn.ModuleList) else [part])]
+def _sited(parts: list[Any]) -> list[nn.Module]:
+    """The modules that have weights; lists of modules, which never fire themselves, replaced by their items."""
+    modules = [part for part in parts if isinstance(part, nn.Module) and any(True for _ in part.parameters())]
+    return [item for module in modules for item in (module if isinstance(module, nn.ModuleList) else [module])]
 
 
 def _read_index(model: Any, blocks: int) -> int:

@@ -192,7 +192,7 @@ def _laid_out(
 
 
 def _mixed(layout: TokenLayout, firings: Mapping[str, list[torch.Tensor]]) -> str | None:
-    """The first site whose rows of the first stimulus have a gradient in another's rows at ``vision.embed``; None if none has."""
+    """The first site whose rows of the first stimulus depend on other rows at ``vision.embed`` than its own; None if none does."""
     embed = firings["vision.embed"]
     if layout.n < 2 or len(embed) > 1 or layout.layouts["vision.embed"] not in KINDS:
         return None
@@ -201,9 +201,20 @@ def _mixed(layout: TokenLayout, firings: Mapping[str, list[torch.Tensor]]) -> st
         gradient = (
             torch.autograd.grad(own.sum(), embed[0], retain_graph=True, allow_unused=True)[0] if own.requires_grad else None
         )
-        if gradient is not None and any(bool(part.any()) for part in layout.rows("vision.embed", gradient)[1:]):
+        if gradient is not None and not _only_own(layout, gradient):
             return site
     return None
+
+
+def _only_own(layout: TokenLayout, gradient: torch.Tensor) -> bool:
+    """Whether a gradient at ``vision.embed`` stays within the first stimulus; in packed rows it must also fill them."""
+    if any(bool(part.any()) for part in layout.rows("vision.embed", gradient)[1:]):
+        return False
+    if layout.layouts["vision.embed"] != "packed":
+        return True
+    rows = gradient.reshape(-1, gradient.shape[-1])
+    touched = rows.any(1).nonzero().flatten()
+    return len(touched) == int(touched[-1]) + 1 == layout.patches.ends(len(rows))[0]
 
 
 def _reached(

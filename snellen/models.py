@@ -84,8 +84,9 @@ def describe_stages(name: str | Path, *, every: bool = False, **options: Any) ->
     if stages.proof is not None:
         proof = stages.proof
         dead = ", ".join(proof.dead) or "none"
+        reached = str(list(proof.reached)) if any(proof.reached) else "none (it is read by cross-attention)"
         head.append(
             f"self-test passed in {proof.seconds:.2f} s: {len(stages.sites)} sites fired; dead ends: {dead}; placeholders per image "
-            f"{list(proof.placeholders)}, of which the projector reaches {list(proof.reached) if any(proof.reached) else 'none (it is read by cross-attention)'}"
+            f"{list(proof.placeholders)}, of which the projector reaches {reached}"
         )
     return [*head, "", *lines(table, every=every)], table

@@ -15,7 +15,10 @@ def test_the_packaged_patients_load_by_name() -> None:
 
 def test_stages_are_described_from_the_config_alone() -> None:
     lines, table = describe_stages("embedded")
-    assert lines[:2] == ["LlavaForConditionalGeneration: parameters vision 2.24 M, projector 56.6 k, llm 1.49 M", "the projector reads vision.5"]
+    assert lines[:2] == [
+        "LlavaForConditionalGeneration: parameters vision 2.24 M, projector 56.6 k, llm 1.49 M",
+        "the projector reads vision.5",
+    ]
     assert any(line.startswith("vision.0 .. 4") for line in lines) and len(table) == 13
 
 

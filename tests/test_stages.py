@@ -51,7 +51,11 @@ def test_the_map_is_the_same_on_the_meta_device(llava: Mllm, llava_folder: Path)
         model = AutoModelForImageTextToText.from_config(AutoConfig.from_pretrained(llava_folder))
     found = find_stages(model)
     assert found.sites == llava.stages.sites and list(found.sites) == list(llava.stages.sites)
-    assert (found.components, found.layouts, found.widths) == (llava.stages.components, llava.stages.layouts, llava.stages.widths)
+    assert (found.components, found.layouts, found.widths) == (
+        llava.stages.components,
+        llava.stages.layouts,
+        llava.stages.widths,
+    )
     assert found.proof is None and llava.stages.proof is not None
 
 
