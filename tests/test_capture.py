@@ -1,11 +1,13 @@
 """Capture sees what the model computed and leaves no trace."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
-from hooks.capture import Stop, capture, features
-from hooks.load import Mllm
+from hooks.capture import Stop, capture, entering, features, rebuilt
+from hooks.load import Mllm, load
 from stimuli.errors import InputError
 from stimuli.types import StimulusSet
 
@@ -66,3 +68,73 @@ def test_unknown_and_silent_sites_are_said(llava: Mllm) -> None:
             seen["projector"]
     with pytest.raises(InputError, match="gave a dict, not a tensor"):
         features({}, "x")
+
+
+def test_a_keyboard_interrupt_leaves_no_hook(llava: Mllm) -> None:
+    before = count(llava.model)
+    with pytest.raises(KeyboardInterrupt), capture(llava.model, "all", llava.stages):
+        raise KeyboardInterrupt
+    assert count(llava.model) == before
+
+
+@pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_enable.*:FutureWarning")
+def test_gradient_checkpointing_fires_once_and_keeps_the_gradients(llava_folder: Path, six: StimulusSet) -> None:
+    mllm = load(llava_folder, device="cpu")
+    batch = mllm.inputs([six[0].image], ["What?"])
+
+    def gradients() -> list[torch.Tensor]:
+        mllm.model.zero_grad()
+        mllm.model(**batch.tensors).logits.square().mean().backward()
+        return [p.grad.clone() for p in mllm.model.parameters() if p.grad is not None]
+
+    mllm.model.train()
+    plain = gradients()
+    mllm.model.gradient_checkpointing_enable()
+    with capture(mllm.model, ["vision.0", "llm.embed", "llm.0"], mllm.stages) as seen:
+        checkpointed = gradients()
+    assert {len(seen.all(site)) for site in seen} == {1}
+    assert all(torch.allclose(a, b, atol=1e-6) for a, b in zip(plain, checkpointed, strict=True))
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_a_compiled_model_is_refused(llava_folder: Path, part: bool) -> None:
+    mllm = load(llava_folder, device="cpu")
+    if part:
+        mllm.model.model.vision_tower.compile(backend="eager")
+        whole, named = mllm.model, "The part 'model.vision_tower' of the model"
+    else:
+        whole, named = torch.compile(mllm.model, backend="eager"), "The model"
+    with pytest.raises(InputError, match=f"{named} is compiled by torch.compile.*give the original"):
+        with capture(whole, "projector", mllm.stages):
+            pass
+
+
+def test_autocast_is_seen_as_it_is(llava: Mllm, six: StimulusSet) -> None:
+    batch = llava.inputs([six[0].image], ["What?"])
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), capture(llava.model, ["projector"], llava.stages) as seen:
+        llava.model(**batch.tensors)
+    assert seen["projector"].dtype == torch.bfloat16
+
+
+def test_features_of_tuples_lists_and_model_outputs() -> None:
+    from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+    own, other = torch.ones(2, 3), torch.zeros(4, 3)
+    output = BaseModelOutputWithPooling(last_hidden_state=own, pooler_output=other)
+    assert features(output, "x") is own and features((None, own, other), "x") is own
+    assert torch.equal(features([own, other], "x"), torch.cat([own, other]))
+    again = rebuilt(output, other, "x")
+    assert again.last_hidden_state is other and output.last_hidden_state is own
+    assert rebuilt((None, own, 7), other, "x") == (None, other, 7)
+    assert [len(part) for part in rebuilt([own, other], torch.zeros(6, 3), "x")] == [2, 4]
+    assert entering((None,), {"mask": torch.ones(1), "hidden_states": own}, "x") == ("hidden_states", own)
+    with pytest.raises(InputError, match="called without a tensor of features"):
+        entering((torch.tensor([1]),), {}, "x")
+
+
+def test_the_library_s_own_recorders_still_work_inside(llava: Mllm, six: StimulusSet) -> None:
+    batch = llava.inputs([six[0].image], ["What?"])
+    with torch.no_grad(), capture(llava.model, "all", llava.stages) as seen:
+        first = llava.model(**batch.tensors, output_hidden_states=True).hidden_states
+        second = llava.model(**batch.tensors, output_hidden_states=True).hidden_states
+    assert len(first) == len(second) == 5 and all(map(torch.equal, first, second)) and len(seen.all("llm.0")) == 2
