@@ -1,4 +1,4 @@
-"""Capturing every site, mean-pooled, against the bare forward pass of the same batch.
+"""Capturing every site, mean-pooled, and the self-test, against the bare forward pass of the same batch.
 
 Run ``python benchmarks/capture.py [--quick]`` from the repository root. Random-weight LLaVAs of about 10 and 150 million
 parameters; the variants take turns, one repeat each, after a warm-up; the ratio is that of the medians. Before anything is
@@ -60,15 +60,13 @@ def inputs_of(model: Any, batch: int) -> dict[str, torch.Tensor]:
 
 def variants(model: Any, inputs: dict[str, torch.Tensor]) -> dict[str, Callable[[], Any]]:
     """What is timed, by name."""
+    from hooks.batch import bookkeeping
     from hooks.capture import Stop, capture
     from hooks.pool import pool
     from hooks.resolve import find_stages
-    from hooks.tokens import TokenLayout
 
     stages = find_stages(model)
-    ids = inputs["input_ids"]
-    none = torch.zeros_like(ids, dtype=torch.bool)
-    layout = TokenLayout(ids == 3, none, none, stages.layouts, (), 1)
+    layout = bookkeeping(model, stages, inputs)
 
     def bare() -> Any:
         return model(**inputs, use_cache=False, logits_to_keep=1)
@@ -86,7 +84,13 @@ def variants(model: Any, inputs: dict[str, torch.Tensor]) -> dict[str, Callable[
         "bare forward": bare,
         "all sites, pooled": captured,
         "up to projector": lambda: captured("projector", True),
+        "self-test": lambda: _self_test(model, inputs, stages),
     }
+
+
+def _self_test(model: Any, inputs: dict[str, torch.Tensor], stages: Any) -> None:
+    with torch.inference_mode(False):
+        stages.verify(model, {name: value.clone() for name, value in inputs.items()})
 
 
 def _check(model: Any, inputs: dict[str, torch.Tensor], stages: Any, pooled: dict[str, torch.Tensor]) -> None:
@@ -100,11 +104,15 @@ def _check(model: Any, inputs: dict[str, torch.Tensor], stages: Any, pooled: dic
         torch.testing.assert_close(pooled[f"llm.{i}"], hidden[i + 1][:, image].mean(1), rtol=1e-4, atol=1e-5)
 
 
-@torch.inference_mode()
 def measure(size: str, batch: int, repeats: int) -> None:
     """Time one size and print a line per variant."""
     model = random_llava(size)
     inputs = inputs_of(model, batch)
+    with torch.inference_mode():
+        _measure(size, batch, repeats, model, inputs)
+
+
+def _measure(size: str, batch: int, repeats: int, model: Any, inputs: dict[str, torch.Tensor]) -> None:
     timed = variants(model, inputs)
     times: dict[str, list[float]] = {name: [] for name in timed}
     for repeat in range(repeats + 1):

@@ -82,7 +82,7 @@ def measure(family: str) -> Outcome:
         except (tiny.Unbuildable, InputError) as error:
             found.notes.append(_short(str(error)))
             break
-        except (AttributeError, ImportError, NotImplementedError, RuntimeError, TypeError, ValueError, OSError) as error:
+        except Exception as error:
             found.notes.append(_short(f"{step.__name__[1:]}: {type(error).__name__}: {error}"))
     return found
 

@@ -8,12 +8,14 @@ looks which positions of the language model change: those are the image's, whate
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from hooks.capture import Stop, capture, features
 from hooks.edit import edit
@@ -132,22 +134,37 @@ def _forward_backward(
     clock = iter(range(10**9))
 
     def note(site: str, value: torch.Tensor) -> torch.Tensor:
-        value = value if value.requires_grad else value.detach().requires_grad_().clone()
+        if torch.is_grad_enabled() and not value.requires_grad:
+            value = value.detach().requires_grad_().clone()
         graph[site].append(value)
         seen[site].append((next(clock), value))
         return value
 
-    with torch.enable_grad(), edit(model, {site: partial(note, site) for site in stages.sites}, stages):
-        logits = _logits(model, inputs)
+    inner = not any(p.is_inference() for p in model.parameters())  # tensors made in inference mode can have no gradient
+    with torch.inference_mode(False), torch.set_grad_enabled(inner), _frozen(model):
+        with edit(model, {site: partial(note, site) for site in stages.sites}, stages):
+            logits = _logits(model, inputs)
         weights = torch.randn(logits.shape, generator=torch.Generator().manual_seed(0)).to(logits.device)
         loss = (logits.float() * weights).sum()
         flat = [value for values in graph.values() for value in values]
         try:
-            gradients = torch.autograd.grad(loss, flat, retain_graph=True, allow_unused=True)
-        except RuntimeError:
+            given = iter(torch.autograd.grad(loss, flat, retain_graph=True, allow_unused=True))
+        except RuntimeError:  # kernels without a backward
             return seen, dict.fromkeys(stages.sites)
-    given = iter(gradients)
     return seen, {site: [next(given) for _ in values] for site, values in graph.items()}
+
+
+@contextmanager
+def _frozen(model: nn.Module) -> Iterator[None]:
+    """No gradients of the weights, which would keep every block's input in memory; put back after the block."""
+    trained = [p for p in model.parameters() if p.requires_grad and not p.is_inference()]
+    for parameter in trained:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)
 
 
 def _logits(model: Any, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -196,7 +213,7 @@ def _mixed(layout: TokenLayout, firings: Mapping[str, list[torch.Tensor]]) -> st
     embed = firings["vision.embed"]
     if layout.n < 2 or len(embed) > 1 or layout.layouts["vision.embed"] not in KINDS:
         return None
-    for site in (site for site in firings if site.startswith(("vision.", "projector")) and site != "vision.embed"):
+    for site in _one_of_each_shape(layout, firings):
         own = layout.rows(site, firings[site])[0]
         gradient = (
             torch.autograd.grad(own.sum(), embed[0], retain_graph=True, allow_unused=True)[0] if own.requires_grad else None
@@ -204,6 +221,15 @@ def _mixed(layout: TokenLayout, firings: Mapping[str, list[torch.Tensor]]) -> st
         if gradient is not None and not _only_own(layout, gradient):
             return site
     return None
+
+
+def _one_of_each_shape(layout: TokenLayout, firings: Mapping[str, list[torch.Tensor]]) -> list[str]:
+    """The projector, and of the tower's sites after the first the first of each shape: the others are cut in the same way."""
+    found: dict[Any, str] = {}
+    for site, values in firings.items():
+        if site.startswith(("vision.", "projector")) and site != "vision.embed":
+            found.setdefault(site if site == "projector" else (layout.layouts[site], values[-1].shape[:-1]), site)
+    return list(found.values())
 
 
 def _only_own(layout: TokenLayout, gradient: torch.Tensor) -> bool:

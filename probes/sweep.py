@@ -165,7 +165,7 @@ def lost(result: SweepResult, read_layer: str) -> Table:
     """Where the score changes along the way, as consecutive paired comparisons with Holm's correction.
 
     Three steps: best vision site → the one the projector reads; that one → the projector; the projector → the best site of
-    the language model.
+    the language model. Without a projector the last two are one.
 
     Args:
         result: a sweep.
@@ -174,10 +174,11 @@ def lost(result: SweepResult, read_layer: str) -> Table:
     Returns:
         Rows with ``from``, ``to``, ``component``, ``change``, ``low``, ``high``, ``p``, ``p_holm``.
     """
+    carried = "projector" if "projector" in result.predictions else read_layer
     steps = [
         (result.best("vision"), read_layer, "vision"),
-        (read_layer, "projector", "projector"),
-        ("projector", result.best("llm"), "llm"),
+        *([(read_layer, carried, "projector")] if carried != read_layer else []),
+        (carried, result.best("llm"), "llm"),
     ]
     rows: Table = []
     for start, end, component in steps:

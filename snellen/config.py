@@ -47,6 +47,11 @@ class ExamConfig(BaseModel):
     seed: int = 0
     dtype: str | None = None
     device: str | None = None
+    device_map: str | None = None
+    quantization: Literal["4bit", "8bit"] | None = None
+    adapter: str | None = None
+    revision: str | None = None
+    trust_remote_code: bool = False
     random_baseline: bool = True
     strict: bool = False
 

@@ -30,6 +30,7 @@ from snellen.models import load
 from snellen.provenance import now, provenance
 from snellen.results import audit_dict, best_probe, site_probe, tuning_entry
 from snellen.shown import stimulus_sets, summary
+from stimuli.errors import InputError
 from stimuli.questions import question
 from stimuli.tables import write_csv, write_json
 from stimuli.types import StimulusSet
@@ -53,7 +54,7 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
     """Run every step and write everything; see ``snellen.exam.exam``."""
     started = now()
     with clock.step("model"):
-        mllm = load(settings.model, dtype=settings.dtype, device=settings.device)
+        mllm = _examined(settings)
     with clock.step("stimuli"):
         shown, train, skipped = stimulus_sets(settings, progress)
     with clock.step("baselines"):
@@ -95,6 +96,18 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
         render(results, folder, figures)
     (folder / "results.partial.json").replace(folder / "results.json")
     return results
+
+
+def _examined(settings: ExamConfig) -> Mllm:
+    names = ("dtype", "device", "device_map", "quantization", "adapter", "revision", "trust_remote_code")
+    mllm = load(settings.model, **{name: getattr(settings, name) for name in names})
+    if "projector" not in mllm.stages.sites:
+        raise InputError(
+            f"{type(mllm.model).__name__} has no projector: its language model reads the vision tower itself, so an exam, which tells "
+            "encoder, projector and language model apart, has nothing to compare. Expected a model with all three. Use sn.extract, "
+            "sn.sweep, sn.ask, and sn.tune of vision or llm one by one."
+        )
+    return mllm
 
 
 def _measure(

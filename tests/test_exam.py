@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 import snellen as sn
+from hooks.load import Mllm
 from stimuli.errors import InputError
 
 SMALL: dict[str, Any] = {
@@ -122,3 +124,14 @@ def test_a_folder_that_a_refused_start_claimed_can_be_used_again(tmp_path: Path)
     with pytest.raises(InputError, match="holds zero images"):
         (tmp_path / "empty").mkdir()
         sn.exam("embedded", tmp_path / "run", images=str(tmp_path / "empty"), **SMALL)
+
+
+def test_a_model_without_a_projector_is_refused_before_anything_is_computed(
+    monkeypatch: pytest.MonkeyPatch, llava: Mllm, tmp_path: Path
+) -> None:
+    sites = {site: name for site, name in llava.stages.sites.items() if site != "projector"}
+    bare = replace(llava, stages=replace(llava.stages, sites=sites))
+    monkeypatch.setattr("snellen.examination.load", lambda *given, **options: bare)
+    with pytest.raises(InputError, match="LlavaForConditionalGeneration has no projector.*sn.tune of vision or llm"):
+        sn.exam("embedded", tmp_path / "run", **SMALL)
+    assert not (tmp_path / "run" / "results.json").exists()

@@ -210,3 +210,9 @@ def test_a_baseline_over_other_stimuli_is_refused() -> None:
     part = Activations(given.ids[1:], given.values["vision.0"][1:])
     with pytest.raises(InputError, match="'baseline:part' lacks 1 of 160 stimuli .*Extract it on the same set"):
         sweep(given, sites=["vision.0"], baselines={"part": part}, progress=False)
+
+
+def test_without_a_projector_the_way_has_two_steps() -> None:
+    plain = {site: strength for site, strength in STRENGTH.items() if site != "projector"}
+    steps = lost(sweep(store(plain), n_boot=50, progress=False), "vision.1")
+    assert [(row["component"], row["from"]) for row in steps][1] == ("llm", "vision.1") and len(steps) == 2

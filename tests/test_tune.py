@@ -1,5 +1,6 @@
 """Exactly the named component moves, reproducibly, and the given model stays as it was."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -80,3 +81,9 @@ def test_refusals_are_in_words(llava: Mllm, train: StimulusSet) -> None:
         tune(llava, train, "llm", held_out=train.references[:1], **OPTIONS)
     with pytest.raises(InputError, match="The loss is .* while tuning 'llm'. Lower lr"):
         tune(llava, train, "llm", lr=float("inf"), **{**OPTIONS, "steps": 4})
+
+
+def test_a_component_that_the_model_has_not_is_refused(llava: Mllm, train: StimulusSet) -> None:
+    bare = replace(llava, stages=replace(llava.stages, components={**llava.stages.components, "projector": ()}))
+    with pytest.raises(InputError, match="LlavaForConditionalGeneration has no projector to tune"):
+        tune(bare, train, "projector", **OPTIONS)

@@ -100,3 +100,17 @@ def test_the_model_is_left_as_it_was(llava: Mllm) -> None:
     with torch.no_grad():
         assert torch.equal(llava.model(**batch.tensors).logits, before)
     assert all(p.grad is None for p in llava.model.parameters())
+
+
+def test_inference_mode_is_stepped_out_of_and_its_weights_are_run_without_gradients() -> None:
+    with torch.inference_mode():
+        model = tiny.model("llava")
+        inputs = tiny.inputs("llava", model)
+        stages = find_stages(model).verify(model, inputs)
+        assert stages.proof is not None and {f.alive for f in stages.proof.firings.values()} == {None}
+        assert stages.proof.reached == stages.proof.placeholders
+    model = tiny.model("llava")
+    with torch.inference_mode():
+        proof = find_stages(model).verify(model, {k: v.clone() for k, v in tiny.inputs("llava", model).items()}).proof
+    assert proof is not None and proof.dead == ("vision.3",)
+    assert all(p.requires_grad for p in model.parameters())

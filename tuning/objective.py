@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from hooks.batch import Batch, run
-from hooks.capture import Stop, capture
+from hooks.capture import Stop, capture, features
 from hooks.load import Mllm
 from tuning.lessons import Lesson
 from tuning.losses import align_infonce, answer_nll, keep_content
@@ -43,7 +43,7 @@ class Objective:
         with _outputs_of(self._projector()) as seen:
             parts = self._answers(inputs, torch.tensor([lesson.target for lesson in batch]))
         added = CONSTRAINTS[self.constraint] if self.constraint else ()
-        tokens = inputs.layout.rows("projector", seen[-1])
+        tokens = inputs.layout.rows("projector", seen)
         parts |= {name: parts["answer"].new_zeros(()) for name in WEIGHTS}
         asked = [lesson.target for lesson in batch if lesson.target >= 0]
         if "align" in added and asked:
@@ -75,7 +75,7 @@ class Objective:
                 run(model, inputs.tensors)
             except Stop:
                 pass
-            return inputs.layout.rows("projector", seen["projector"])
+            return inputs.layout.rows("projector", seen.all("projector"))
 
     def _projector(self) -> nn.Module:
         name = self.untouched.stages.sites["projector"]
@@ -89,8 +89,8 @@ def _outputs_of(module: nn.Module) -> Iterator[list[torch.Tensor]]:
     """The module's outputs with their graph (``hooks.capture`` detaches)."""
     seen: list[torch.Tensor] = []
 
-    def hook(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-        seen.append(output)
+    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
+        seen.append(features(output, "projector"))
 
     handle = module.register_forward_hook(hook)
     try:

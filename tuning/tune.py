@@ -115,6 +115,11 @@ def tune(
     torch.manual_seed(seed)
     model = copy.deepcopy(mllm.model).eval().requires_grad_(False)
     own = mllm.stages.parameters(model, component)
+    if not own:
+        raise InputError(
+            f"{type(model).__name__} has no {component} to tune: its language model reads the vision tower itself. Expected 'vision' or "
+            "'llm'. Use one of these."
+        )
     before = {name: value.detach().clone() for name, value in own.items()}
     outside = checksum(model, own)
     student, trainable = _trainable(mllm, model, component, method, lora_rank)
