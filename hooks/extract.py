@@ -108,7 +108,8 @@ def _sites(mllm: Mllm, sites: str | Sequence[str], how: str) -> tuple[str, ...]:
 def _config(mllm: Mllm, sites: tuple[str, ...], how: str, prompt: str) -> dict[str, Any]:
     names = ("name", "class", "revision", "checksum", "dtype", "processor", "image_processor", "tuned")
     model = {name: mllm.provenance.get(name) for name in names}
-    return {"model": model, "sites": list(sites), "pool": how, "prompt": prompt}
+    dead = mllm.stages.proof.dead if mllm.stages.proof else ()
+    return {"model": model, "sites": list(sites), "dead_ends": [s for s in sites if s in dead], "pool": how, "prompt": prompt}
 
 
 def _readable(

@@ -55,6 +55,11 @@ class Store:
         return tuple(self.config["sites"])
 
     @property
+    def dead_ends(self) -> tuple[str, ...]:
+        """The sites that the model's answer does not depend on, as its self-test found."""
+        return tuple(self.config.get("dead_ends", ()))
+
+    @property
     def ids(self) -> tuple[str, ...]:
         """The stimuli, in the order of every site's rows."""
         return tuple(id for line in self._manifest for id in line["ids"])

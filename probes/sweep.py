@@ -41,7 +41,8 @@ class SweepResult:
     target: str
     table: Table
     """One row per site (and baseline): balanced accuracy ``score`` with ``low`` and ``high``, shuffled-label ``control``,
-    ``content``, ``chance``, ``majority``, ``selectivity`` = score − control, sizes."""
+    ``content``, ``chance``, ``majority``, ``selectivity`` = score − control, sizes, and ``dead_end``: the model's answer does not
+    depend on this site."""
     predictions: Mapping[str, Prediction] = field(repr=False)
     labels: np.ndarray = field(repr=False)
     groups: np.ndarray = field(repr=False)
@@ -60,8 +61,9 @@ class SweepResult:
         return np.asarray(self.predictions[site].predicted == self.labels)
 
     def best(self, component: str | None = None) -> str | None:
-        """The site of the highest score, of one component or of all."""
-        rows = [r for r in self.table if r["component"] == component or (component is None and r["component"] in COMPONENTS)]
+        """The site of the highest score, of one component or of all; dead ends do not count."""
+        asked = COMPONENTS if component is None else (component,)
+        rows = [r for r in self.table if r["component"] in asked and not r.get("dead_end")]
         return max(rows, key=lambda row: row["score"])["site"] if rows else None
 
     def compare(self, a: str, b: str) -> Difference:
@@ -113,7 +115,7 @@ def sweep(
     for order, (site, given) in enumerate(tqdm(features.items(), desc="probe", disable=not progress)):
         rows = _rows(given or store.read(site), ids, site)
         predictions[site], row = _probe(site, rows, labels, groups, split, penalties, seed, n_boot)
-        table.append({"order": order, **row})
+        table.append({"order": order, **row, "dead_end": site in getattr(store, "dead_ends", ())})
     return SweepResult(target, table, predictions, labels, groups, ids, int((~keep).sum()), seed, n_boot)
 
 

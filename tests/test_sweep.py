@@ -216,3 +216,11 @@ def test_without_a_projector_the_way_has_two_steps() -> None:
     plain = {site: strength for site, strength in STRENGTH.items() if site != "projector"}
     steps = lost(sweep(store(plain), n_boot=50, progress=False), "vision.1")
     assert [(row["component"], row["from"]) for row in steps][1] == ("llm", "vision.1") and len(steps) == 2
+
+
+def test_a_dead_end_is_marked_and_never_the_best(result: SweepResult) -> None:
+    given = store()
+    given.dead_ends = ("vision.0",)  # type: ignore[attr-defined]
+    found = sweep(given, n_boot=50, progress=False)
+    assert [row["site"] for row in found.table if row["dead_end"]] == ["vision.0"]
+    assert found.best("vision") == "vision.1" and not any(row["dead_end"] for row in result.table)

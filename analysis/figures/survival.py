@@ -25,6 +25,17 @@ def draw_survival(ax: Any, survival: Mapping[str, Any], answers: Mapping[str, An
     x = np.arange(len(rows))
     _bands(ax, rows)
     _curve(ax, x, rows, "score", "#222222", "probe (95 % interval over references)")
+    dead = [(i, row["score"]) for i, row in enumerate(rows) if row.get("dead_end")]
+    if dead:
+        ax.plot(
+            *zip(*dead, strict=True),
+            color="#222222",
+            marker="o",
+            mfc="white",
+            ls="",
+            zorder=4,
+            label="dead end: the answer ignores it",
+        )
     ax.fill_between(x, _column(rows, "control_low"), _column(rows, "control_high"), color="#999999", alpha=0.35, lw=0,
                     label="probe on shuffled labels")  # fmt: skip
     ax.plot(
