@@ -32,7 +32,7 @@ _PUBLIC = {
     "tune": "tuning.tune",
     "semantic_distance": "analysis.semantic_distance",
     "decide": "analysis.verdict",
-    "exam": "snellen.exam",
+    "exam": "snellen.runs",
     "SnellenError": "stimuli.errors",
     "InputError": "stimuli.errors",
 }
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from hooks.extract import extract
     from hooks.resolve import find_stages
     from probes.sweep import sweep
-    from snellen.exam import exam
+    from snellen.runs import exam
     from snellen.models import load
     from stimuli import sets as stimuli
     from stimuli.errors import InputError, SnellenError

@@ -54,7 +54,7 @@ def exam(
                snellen exam ./my-checkpoint --images ./photos --set references=60 --set 'levels=[3, 5]'
     """
     from snellen.config import parse_overrides
-    from snellen.exam import exam as run
+    from snellen.runs import exam as run
 
     chosen = {"images": images, "budget": budget, "seed": seed, "strict": strict, **parse_overrides(set_ or [])}
     default = None if config is not None and model == "embedded" else model

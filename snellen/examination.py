@@ -51,7 +51,7 @@ class Seen:
 
 
 def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> dict[str, Any]:
-    """Run every step and write everything; see ``snellen.exam.exam``."""
+    """Run every step and write everything; see ``snellen.runs.exam``."""
     started = now()
     with clock.step("model"):
         mllm = _examined(settings)

@@ -1,8 +1,11 @@
 """The command line in fresh processes: help, the smaller commands, and bad input by its words."""
 
 import csv
+import io
+import json
 import subprocess
 import sys
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import pytest
@@ -17,6 +20,18 @@ def run(*arguments: str | Path, ok: bool = True) -> str:
     assert done.returncode != 0
     assert "Traceback" not in done.stderr, done.stderr
     return " ".join(done.stderr.split())
+
+
+def refused(*arguments: str | Path) -> str:
+    """What the command line says on stderr when it refuses; run in this process, because importing torch takes seconds."""
+    from snellen.cli import main
+
+    said = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stderr(said), pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", ["snellen", *map(str, arguments)])
+        main()
+    assert ended.value.code == 2
+    return " ".join(said.getvalue().split())
 
 
 COMMANDS = ("exam", "stages", "stimuli", "extract", "probe", "ask", "tune", "distance", "report", "verify")
@@ -49,30 +64,47 @@ def test_help_lists_the_commands_and_each_has_an_example() -> None:
         (("verify", "tests"), "There are no activations at or below tests"),
     ],
 )  # fmt: skip
-def test_bad_input_is_one_paragraph_and_a_non_zero_exit(
-    arguments: tuple[str, ...], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bad_input_is_one_paragraph_and_a_non_zero_exit(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:
     out = ("--out", str(tmp_path / "out")) if arguments[0] in ("exam", "tune", "extract") else ()
-    assert words in run(*arguments, *out, ok=False)
+    assert words in refused(*arguments, *out)
     assert not (tmp_path / "out" / "results.json").exists()
+
+
+def test_a_fresh_process_says_no_more_than_the_paragraph() -> None:
+    text = run("exam", "nonsense", ok=False)
+    assert text.startswith("snellen: Unknown model 'nonsense'") and text.endswith("Check the spelling.")
 
 
 def test_a_folder_without_config_no_images_and_an_occupied_output_are_refused(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    assert "has no config.json, so it is no checkpoint" in run("stages", empty, ok=False)
+    assert "has no config.json, so it is no checkpoint" in refused("stages", empty)
     out = tmp_path / "out"
-    assert "holds zero images" in run("exam", "--images", empty, "--out", out, ok=False)
+    assert "holds zero images" in refused("exam", "--images", empty, "--out", out)
     occupied = tmp_path / "occupied"
     occupied.mkdir()
     (occupied / "thesis.txt").write_text("precious")
-    assert "is not empty and holds no exam" in run("exam", "--out", occupied, ok=False)
+    assert "is not empty and holds no exam" in refused("exam", "--out", occupied)
     assert (occupied / "thesis.txt").read_text() == "precious"
 
 
 def test_stages_shows_the_map_without_weights() -> None:
     text = run("stages", "embedded")
     assert "the projector reads vision.5" in text and "model.multi_modal_projector" in text
+
+
+def test_stages_are_written_as_tables(tmp_path: Path) -> None:
+    from typer.testing import CliRunner
+
+    from snellen.cli import app
+
+    for name in ("map.csv", "map.json"):
+        done = CliRunner().invoke(app, ["stages", "embedded", "--all", "--prove", "--out", str(tmp_path / name)])
+        assert done.exit_code == 0 and "self-test passed" in done.stdout
+    with open(tmp_path / "map.csv") as handle:
+        table = list(csv.DictReader(handle))
+    assert [row["site"] for row in json.loads((tmp_path / "map.json").read_text())] == [row["site"] for row in table]
+    assert "Expected a name that ends in .csv or .json" in refused("stages", "embedded", "--out", tmp_path / "map.txt")
 
 
 @pytest.mark.slow

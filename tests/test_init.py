@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -18,3 +19,9 @@ def test_every_public_name_resolves() -> None:
     assert callable(sn.stimuli.exam_set) and "exam" in dir(sn)
     with pytest.raises(AttributeError, match="no attribute 'examine'; public names are"):
         _ = sn.examine
+
+
+def test_no_module_of_the_front_door_hides_a_public_name() -> None:
+    """Importing ``snellen.x`` would put the module in the place of a public ``sn.x``."""
+    modules = {path.stem for path in Path(sn.__file__).parent.glob("*.py")}
+    assert not modules & set(sn.__all__)
