@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from hooks.batch import Batch, run
+from hooks.batch import Batch, cast, run
 from hooks.load import Mllm
 
 
@@ -41,7 +41,9 @@ def generate(
         span = slice(start, start + batch_size)
         batch = mllm.inputs(images[span], prompts[span], pad_left=True)
         with torch.inference_mode():
-            ids = mllm.model.generate(**batch.tensors, max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad)
+            ids = mllm.model.generate(
+                **cast(mllm.model, batch.tensors), max_new_tokens=max_new_tokens, do_sample=False, pad_token_id=pad
+            )
         new = _new(ids, batch)
         texts += [text.strip() for text in tokenizer.batch_decode(new, skip_special_tokens=True)]
     return texts

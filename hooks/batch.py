@@ -12,6 +12,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from hooks.patches import patches
+from hooks.processor import PIXELS
 from hooks.prompt import encode, render
 from hooks.stages import Stages
 from hooks.tokens import TokenLayout
@@ -125,7 +126,16 @@ def run(model: Any, tensors: Mapping[str, Any], keep: int | None = None) -> Any:
     known = accepted(model)
     options = {"use_cache": False, "logits_to_keep": keep}
     wanted = {name: value for name, value in options.items() if value is not None and name in known | {"use_cache"}}
-    return model(**tensors, **wanted)
+    return model(**cast(model, tensors), **wanted)
+
+
+def cast(model: Any, tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs with the image in the model's own precision, which some towers do not see to themselves."""
+    kind = getattr(model, "dtype", None)
+    return {
+        name: value.to(kind) if name in PIXELS and kind is not None and value.is_floating_point() else value
+        for name, value in tensors.items()
+    }
 
 
 # ---- answers ---------------------------------------------------------------------------------------------------------

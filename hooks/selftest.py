@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hooks.batch import cast
 from hooks.stages import Stages
 from stimuli.errors import InputError
 
@@ -43,7 +44,7 @@ def _inputs(mllm: Mllm) -> dict[str, Any]:
     for sizes in SIZES:
         images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
         try:
-            return mllm.inputs(images, PROMPTS[: len(sizes)]).tensors
+            return cast(mllm.model, mllm.inputs(images, PROMPTS[: len(sizes)]).tensors)
         except (ValueError, TypeError, RuntimeError, KeyError, AttributeError, IndexError, InputError) as error:
             reason = reason or error
     raise InputError(

@@ -48,8 +48,8 @@ if TYPE_CHECKING:
     from hooks.extract import extract
     from hooks.resolve import find_stages
     from probes.sweep import sweep
-    from snellen.runs import exam
     from snellen.models import load
+    from snellen.runs import exam
     from stimuli import sets as stimuli
     from stimuli.errors import InputError, SnellenError
     from tuning.tune import tune

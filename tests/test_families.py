@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks import checkpoints, families, tiny
+from hooks.answer import generate
 from hooks.load import load
 
 UNREAD = {
@@ -95,3 +96,14 @@ def check_positions(mllm: Any, images: list[np.ndarray], prompts: list[str], lef
             assert prompt.tolist() == bare.tensors["input_ids"][i][~bare.layout.padding[i]].tolist()
             after = layout.answer[i].nonzero()[0, 0]
             assert int(layout.last_prompt[i]) == int(after) - 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", ["llava", "got_ocr2", "aria", "qwen2_5_vl"])
+def test_half_precision_runs(family: str, tmp_path: Path) -> None:
+    checkpoints.save(family, tmp_path)
+    mllm = load(tmp_path, device="cpu", dtype="bfloat16")
+    images = families.pictures(families.SIZES)
+    assert len(generate(mllm, images, families.PROMPTS, max_new_tokens=2, progress=False)) == 3
+    assert mllm.stages.proof is not None and mllm.provenance["dtype"] == "bfloat16"
+    assert mllm.inputs(images, families.PROMPTS).tensors["pixel_values"].dtype.itemsize == 4  # the site "processed" stays exact
