@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 STAMP := .venv/.snellen-ready
 
-.PHONY: help setup demo test test-fast test-all lint format bench notebooks embedded headline
+.PHONY: help setup demo test test-fast test-all lint format bench notebooks embedded families headline
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -50,6 +50,9 @@ notebooks: setup  ## execute the notebooks and write them with their outputs
 
 embedded: setup  ## train the two embedded patients again (just under two hours on two cores)
 	$(BIN)/python -m snellen.embedded.train
+
+families: setup  ## the table of docs/families.md: every model family of the library, measured (half a minute)
+	$(BIN)/python -m benchmarks.families --out docs/families.md
 
 headline: setup  ## the table of docs/headline.md: both patients, three seeds, full budget
 	$(BIN)/python benchmarks/headline.py

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from itertools import groupby
 from typing import Any
@@ -46,7 +47,7 @@ def rows(model: Any, stages: Stages) -> list[dict[str, Any]]:
                 "module": name + (" (its input)" if site.endswith(".embed") else ""),
                 "shape": SHAPES[stages.layouts[site]].format(width or "?"),
                 "width": width,
-                "parameters": 0 if site.endswith(".embed") else sum(p.numel() for p in module.parameters()),
+                "parameters": 0 if site.endswith(".embed") else sum(map(size, module.parameters())),
                 "times": times,
                 "note": note,
             }
@@ -69,9 +70,14 @@ def lines(table: list[dict[str, Any]], *, every: bool = False) -> list[str]:
 
 def totals(model: Any, stages: Stages) -> dict[str, int]:
     """Parameters per component, and of parts that belong to none (audio towers, image generators) as ``other``."""
-    counts = {c: sum(p.numel() for p in stages.parameters(model, c).values()) for c in COMPONENTS}
-    other = sum(p.numel() for p in model.parameters()) - sum(counts.values())
+    counts = {c: sum(map(size, stages.parameters(model, c).values())) for c in COMPONENTS}
+    other = sum(map(size, model.parameters())) - sum(counts.values())
     return counts | ({"other": other} if other else {})
+
+
+def size(parameter: Any) -> int:
+    """How many numbers a parameter stands for; weights of 4 bits are stored packed."""
+    return math.prod(getattr(getattr(parameter, "quant_state", None), "shape", parameter.shape))
 
 
 def _alike(row: dict[str, Any]) -> tuple[Any, ...]:
