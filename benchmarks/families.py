@@ -8,6 +8,7 @@ python -m benchmarks.families llava qwen2_vl  # some
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 import tempfile
 import warnings
@@ -119,8 +120,8 @@ def compare(model: Any, inputs: dict[str, Any], stages: Stages) -> tuple[int, in
     """How many sites equal an independent reading to the last bit.
 
     Returns:
-        Sites whose every firing equals that of a hook placed by hand in another pass; sites of the language model that also equal
-        the library's own ``hidden_states``, where it gives them.
+        Sites whose every firing equals that of a hook placed by hand in another pass; sites that also equal the library's own
+        ``hidden_states``, where it gives them.
     """
     with torch.no_grad(), capture(model, "all", stages) as seen:
         model(**inputs)
@@ -143,7 +144,23 @@ def compare(model: Any, inputs: dict[str, Any], stages: Stages) -> tuple[int, in
     states = next((s for name in ("decoder_hidden_states", "hidden_states") if (s := getattr(output, name, None))), ())
     layers = [site for site in stages.sites if site.startswith("llm.") and site.count(".") == 1 and site != "llm.embed"]
     recorded = sum(torch.equal(seen[site], state) for site, state in zip(layers[:-1], states[1:], strict=False))
+    tower = [site for site in stages.sites if site.startswith("vision.") and site.count(".") == 1]  # with vision.embed in front
+    recorded += sum(torch.equal(seen[site], state) for site, state in zip(tower, _image_states(model, inputs), strict=False))
     return equal, recorded
+
+
+def _image_states(model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, ...]:
+    """The hidden states that the library's own ``get_image_features`` records; empty where it records none."""
+    for part in (model, *model.children()):
+        asked = getattr(part, "get_image_features", None)
+        if asked is not None:
+            given = {name: value for name, value in inputs.items() if name in inspect.signature(asked).parameters}
+            try:
+                with torch.no_grad():
+                    return getattr(asked(**given, output_hidden_states=True), "hidden_states", None) or ()
+            except (TypeError, ValueError, RuntimeError):
+                return ()
+    return ()
 
 
 def _whole(family: str, found: Outcome) -> None:
@@ -218,8 +235,8 @@ def page(outcomes: list[Outcome]) -> str:
         f"{summary(outcomes)} Measured by `python -m benchmarks.families --out docs/families.md` (CPU, float32).\n\n"
         "* **resolved**: `sn.find_stages` on the meta device, from a shrunk configuration.\n"
         "* **runs**: a tiny random model passes the self-test and one forward pass with two images and text, and every firing at "
-        "every site equals that of a hook placed by hand, to the last bit. *recorded* counts the layers of the language model that "
-        "equal the library's own `hidden_states` as well.\n"
+        "every site equals that of a hook placed by hand, to the last bit. *recorded* counts the sites of tower and language model "
+        "that also equal the library's own `hidden_states`, where it gives them.\n"
         "* **whole**: saved as a folder with processor and tokenizer, loaded by `sn.load` without torchvision, three images of "
         "different size in, answers and pooled activations out; each stimulus's rows in the batch equal those it has alone.\n"
         "* **layouts** of tower and projector: `image` one row of tokens per crop, `map` channels first, `packed` all images' tokens in "
