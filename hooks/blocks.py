@@ -103,11 +103,8 @@ def joined(found: list[Group]) -> list[Group]:
 
 def labels(found: list[Group], main: Group) -> list[tuple[Group, str]]:
     """Each group with the part of its name that tells it from the main group; the main group's is empty."""
-    return [(group, "" if group is main else _difference(group.container, main.container)) for group in found]
-
-
-def _difference(container: tuple[str, ...], main: tuple[str, ...]) -> str:
-    return next((part for part in container if part not in main), container[-1])
+    own = [next((part for part in group.container if part not in main.container), group.container[-1]) for group in found]
+    return [(group, "" if group is main else label) for group, label in zip(found, own, strict=True)]
 
 
 def width(module: nn.Module) -> int | None:

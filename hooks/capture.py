@@ -58,15 +58,13 @@ class Stop(Exception):  # noqa: N818 - a signal, not an error
 
 
 @contextmanager
-def capture(
-    model: nn.Module, sites: str | Sequence[str], stages: Stages | None = None, *, stop: bool = False
-) -> Iterator[Seen]:
+def capture(model: Any, sites: str | Sequence[str], stages: Stages | None = None, *, stop: bool = False) -> Iterator[Seen]:
     """Capture the outputs of sites during the forward passes inside the ``with`` block.
 
     Hooks detach and hand over, nothing else: no copy, no move. They are removed when the block ends, also after an exception.
 
     Args:
-        model: the model that ``stages`` describes.
+        model: the model, or what ``sn.load`` gave, which brings its proven map along.
         sites: names of sites, or ``"all"``.
         stages: the model's map; found if not given.
         stop: end each forward pass after the last wanted site (the pass then raises ``Stop``, which the caller catches).
@@ -77,7 +75,7 @@ def capture(
     Raises:
         InputError: unknown site, or a compiled model.
     """
-    stages = stages or find_stages(model)
+    model, stages = mapped(model, stages)
     wanted = stages.check(sites)
     refuse_compiled(model)
     modules = dict(model.named_modules())
@@ -95,6 +93,23 @@ def capture(
     finally:
         for handle in handles:
             handle.remove()
+
+
+def mapped(model: Any, stages: Stages | None = None) -> tuple[Any, Stages]:
+    """The model itself and its map: as given, of a loaded ``Mllm``, or found.
+
+    Raises:
+        InputError: it is no model.
+    """
+    own = getattr(model, "stages", None)
+    if isinstance(own, Stages):
+        model, stages = model.model, stages or own
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"Got a {type(model).__name__}; expected a model (a torch module) or what sn.load gives. Load the checkpoint first: "
+            "sn.load('folder or hub id')."
+        )
+    return model, stages or find_stages(model)
 
 
 def _leaving(seen: Seen, site: str, ends: bool) -> Any:

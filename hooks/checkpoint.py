@@ -40,6 +40,8 @@ def weights(source: Source, dtype: str | torch.dtype | None, device: str, device
     """
     config = config_of(source)
     chosen = dtype or ("float32" if device == "cpu" and device_map is None else "auto")
+    if isinstance(chosen, str) and chosen != "auto" and not isinstance(getattr(torch, chosen, None), torch.dtype):
+        raise InputError(f"Unknown dtype '{chosen}'. Expected float32, bfloat16 or float16. Use one of these.")
     options = {**source.options, "dtype": chosen, "device_map": device_map, "use_safetensors": True}
     if quantization is not None:
         options |= {"quantization_config": _quantized(quantization), "device_map": device_map or device}
@@ -56,6 +58,24 @@ def weights(source: Source, dtype: str | torch.dtype | None, device: str, device
         ) from error
     placed = options["device_map"] is not None or quantization_of(model) is not None
     return model if placed else model.to(device)
+
+
+def usable(device: str | None) -> str:
+    """The device to load to: as given, by default the GPU where there is one.
+
+    Raises:
+        InputError: there is no such device here.
+    """
+    if device is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(
+            f"There is no device '{device}' here ({first_line(error)}) Expected cpu, or cuda, cuda:1, mps where the machine has one. "
+            "Leave it out to take the best there is."
+        ) from error
+    return device
 
 
 def config_of(source: Source) -> Any:

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from hooks.capture import entering, features, rebuilt, refuse_compiled
-from hooks.resolve import find_stages
+from hooks.capture import entering, features, mapped, rebuilt, refuse_compiled
 from hooks.stages import Stages
 from stimuli.errors import InputError
 
@@ -23,18 +22,18 @@ Edit = Callable[[torch.Tensor], torch.Tensor]
 
 
 @contextmanager
-def edit(model: nn.Module, edits: Mapping[str, Edit], stages: Stages | None = None) -> Iterator[None]:
+def edit(model: Any, edits: Mapping[str, Edit], stages: Stages | None = None) -> Iterator[None]:
     """Pass the features of sites through functions during the forward passes inside the block.
 
     Args:
-        model: the model that ``stages`` describes.
+        model: the model, or what ``sn.load`` gave, which brings its proven map along.
         edits: site to function; ``replace``, ``ablate`` and ``steer`` make some.
         stages: the model's map; found if not given.
 
     Raises:
         InputError: unknown site, a compiled model, or a function that changes the shape.
     """
-    stages = stages or find_stages(model)
+    model, stages = mapped(model, stages)
     stages.check(list(edits))
     refuse_compiled(model)
     with ExitStack() as stack:

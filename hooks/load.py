@@ -15,7 +15,7 @@ import torch
 
 from hooks import batch as batches
 from hooks.byhand import by_hand
-from hooks.checkpoint import Source, check_folder, quantization_of, refuse_pickle, weights, with_adapter
+from hooks.checkpoint import Source, check_folder, quantization_of, refuse_pickle, usable, weights, with_adapter
 from hooks.processor import describe, load_processor
 from hooks.resolve import find_stages
 from hooks.selftest import proven
@@ -107,7 +107,7 @@ def load(
         source = Source(path, revision, trust_remote_code)
         check_folder(path)
         refuse_pickle(path)
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        device = usable(device)
         loaded = weights(source, dtype, device, device_map, quantization)
         processor = processor or load_processor(path, **source.options)
     else:

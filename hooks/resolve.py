@@ -37,6 +37,10 @@ def find_stages(model: Any) -> Stages:
         InputError: the model has no such parts, or they were not found; the message says which, and how to give the map by
             hand.
     """
+    if not isinstance(model, nn.Module):
+        raise InputError(
+            f"Got a {type(model).__name__}; expected a model (a torch module). Give mllm.model, or the model itself."
+        )
     names = {id(module): name for name, module in model.named_modules()}
     tower = _tower(model, names)
     joint = model.get_submodule(names[id(tower)].rpartition(".")[0])

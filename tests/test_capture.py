@@ -138,3 +138,12 @@ def test_the_library_s_own_recorders_still_work_inside(llava: Mllm, six: Stimulu
         first = llava.model(**batch.tensors, output_hidden_states=True).hidden_states
         second = llava.model(**batch.tensors, output_hidden_states=True).hidden_states
     assert len(first) == len(second) == 5 and all(map(torch.equal, first, second)) and len(seen.all("llm.0")) == 2
+
+
+def test_a_loaded_model_brings_its_map_along_and_a_name_is_no_model(llava: Mllm, six: StimulusSet) -> None:
+    with torch.no_grad(), capture(llava, "projector") as seen:
+        llava.model(**llava.inputs([six[0].image], ["What?"]).tensors)
+    assert seen["projector"].shape[1] == 64
+    with pytest.raises(InputError, match="Got a str; expected a model .*sn.load"):
+        with capture("embedded", "projector"):
+            pass

@@ -73,3 +73,37 @@ def test_code_of_a_repository_is_not_run_unless_trusted(tmp_path: Path) -> None:
 
 def test_errors_are_told_by_kind_and_first_line() -> None:
     assert first_line(ValueError("one.\ntwo")) == "ValueError: one."
+
+
+def test_devices_and_dtypes_that_are_not_there_are_refused(llava_folder: Path) -> None:
+    with pytest.raises(InputError, match="There is no device 'cuda:7' here .*Leave it out"):
+        load(llava_folder, device="cuda:7")
+    with pytest.raises(InputError, match="Unknown dtype 'float7'. Expected float32"):
+        load(llava_folder, dtype="float7")
+
+
+CODE = """
+from transformers import LlavaConfig, LlavaForConditionalGeneration
+
+
+class StrangerConfig(LlavaConfig):
+    model_type = "stranger"
+
+
+class Stranger(LlavaForConditionalGeneration):
+    config_class = StrangerConfig
+"""
+
+
+def test_a_repository_s_own_model_is_found_once_its_code_is_trusted(tmp_path: Path, llava: Mllm, llava_folder: Path) -> None:
+    folder = tmp_path / "stranger"
+    shutil.copytree(llava_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    offered = {"AutoConfig": "modeling_stranger.StrangerConfig", "AutoModelForCausalLM": "modeling_stranger.Stranger"}
+    (folder / "config.json").write_text(json.dumps({**config, "model_type": "stranger", "auto_map": offered}))
+    (folder / "modeling_stranger.py").write_text(CODE)
+    with pytest.raises(InputError, match="trust_remote_code=True"):
+        load(folder, device="cpu")
+    found = load(folder, device="cpu", trust_remote_code=True)
+    assert found.provenance["class"] == "Stranger" and found.stages.sites == llava.stages.sites
+    assert found.stages.proof is not None and found.stages.proof.reached == (64, 64)
