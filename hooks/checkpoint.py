@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from hooks.quiet import quiet
 from stimuli.errors import InputError
@@ -48,7 +49,7 @@ def weights(source: Source, dtype: str | torch.dtype | None, device: str, device
     try:
         with quiet():
             model: Any = class_of(source, config).from_pretrained(source.path, **options)
-    except (OSError, ValueError, RuntimeError, ImportError) as error:
+    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
         if "safetensors" in str(error) and "file named" in str(error) and not Path(source.path).is_dir():
             raise InputError(_pickled(source.path)) from error
         raise InputError(

@@ -8,12 +8,18 @@ import re
 import sys
 from typing import Any
 
+from hooks.checkpoint import first_line
 from hooks.quiet import quiet
+from stimuli.errors import InputError
 
 PIXELS = ("pixel_values", "pixel_values_images", "flattened_patches")
 """Under which name a processor hands over the image, whatever the family."""
 VIDEO_ONLY = {"num2words": str}
 """Functions that a processor's module imports for video alone, with what stands in for them where they are missing."""
+
+
+REASONS = (ImportError, AttributeError, ValueError, TypeError, OSError, KeyError, RecursionError)
+"""What a processor raises that cannot be built."""
 
 
 class _NoVideo:
@@ -36,14 +42,24 @@ def load_processor(path: str, **options: Any) -> Any:
 
     Returns:
         The processor.
+
+    Raises:
+        InputError: tokenizer or processor files are missing or broken.
     """
     from transformers import AutoProcessor
 
     with quiet():
         try:
             return AutoProcessor.from_pretrained(path, **options)
-        except (ImportError, AttributeError, ValueError, TypeError, OSError, RecursionError) as reason:
-            return _without_video(path, reason, **options)
+        except REASONS as reason:
+            try:
+                return _without_video(path, reason, **options)
+            except REASONS as error:
+                raise InputError(
+                    f"The processor of '{path}' could not be loaded: {first_line(error)} Expected tokenizer, "
+                    "preprocessor_config.json or processor_config.json beside the weights. Copy them from the original "
+                    "checkpoint, or give your own as processor=."
+                ) from error
 
 
 def _without_video(path: str, reason: Exception, **options: Any) -> Any:

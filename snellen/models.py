@@ -57,9 +57,10 @@ def mapped(
     check_folder(path)
     source = Source(path, revision, trust_remote_code)
     config = config_of(source)
+    kind = class_of(source, config)
     try:
         with torch.device("meta"):
-            model: Any = class_of(source, config).from_config(config, trust_remote_code=trust_remote_code)
+            model: Any = kind.from_config(config, trust_remote_code=trust_remote_code)
     except (ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
         raise InputError(
             f"'{name}' cannot be built from its configuration: {first_line(error)} Expected an image-text-to-text model whose "

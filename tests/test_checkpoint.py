@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -107,3 +108,28 @@ def test_a_repository_s_own_model_is_found_once_its_code_is_trusted(tmp_path: Pa
     found = load(folder, device="cpu", trust_remote_code=True)
     assert found.provenance["class"] == "Stranger" and found.stages.sites == llava.stages.sites
     assert found.stages.proof is not None and found.stages.proof.reached == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"\0" * 100), "could not be loaded: .*Save it again with"),
+        (
+            lambda folder: [file.unlink() for file in folder.glob("token*")],
+            "The processor of .* could not be loaded: .*processor=",
+        ),
+        (lambda folder: (folder / "config.json").write_text("no json"), "is not a model that can be loaded: "),
+        (
+            lambda folder: (folder / "config.json").write_text('{"model_type": "nonesuch"}'),
+            "is not a model that can be loaded: ",
+        ),
+    ],
+)
+def test_damaged_checkpoints_are_refused_in_words(
+    tmp_path: Path, llava_folder: Path, damage: Callable[[Path], object], words: str
+) -> None:
+    folder = tmp_path / "damaged"
+    shutil.copytree(llava_folder, folder)
+    damage(folder)
+    with pytest.raises(InputError, match=words):
+        load(folder, device="cpu")
