@@ -36,10 +36,6 @@ def test_the_layer_read_is_what_the_model_reads_not_what_was_guessed() -> None:
     assert wrong.verify(model, tiny.inputs("llava", model)).read_layer == "vision.2"
 
 
-def test_class_and_register_tokens_of_packed_towers_are_counted() -> None:
-    assert (proven("inkling2").extra, proven("nemotron_h_omni").extra, proven("qwen2_vl").extra) == (1, 10, 0)
-
-
 def test_a_placeholder_that_the_config_does_not_name_is_found_by_where_the_image_goes() -> None:
     model = tiny.model("internvl")
     inputs, token = tiny.inputs("internvl", model), model.config.image_token_id
@@ -54,20 +50,6 @@ def test_text_rows_of_a_q_former_are_not_the_image_s() -> None:
 def test_gated_cross_attention_comes_before_the_layer_it_feeds() -> None:
     sites = list(proven("idefics").sites)
     assert sites.index("llm.gated_cross_attn_layers.0") < sites.index("llm.0") < sites.index("llm.gated_cross_attn_layers.1")
-
-
-def test_rows_of_mixed_stimuli_are_refused() -> None:
-    model = tiny.model("nemotron_h_omni")
-    inputs = tiny.inputs("nemotron_h_omni", model)
-    stages = find_stages(model)
-    import hooks.verify as module
-
-    most, module.MOST_EXTRA = module.MOST_EXTRA, 3
-    try:
-        with pytest.raises(InputError, match="rows of one stimulus at 'vision.0' depend on the image of another"):
-            stages.verify(model, inputs)
-    finally:
-        module.MOST_EXTRA = most
 
 
 def test_sites_that_stay_silent_are_named() -> None:

@@ -1,0 +1,26 @@
+"""A stimulus's rows depend on its own image alone, or the cut is refused."""
+
+import pytest
+
+from benchmarks import tiny
+from hooks import ownership
+from hooks.resolve import find_stages
+from stimuli.errors import InputError
+
+
+def extra(family: str) -> int:
+    model = tiny.model(family)
+    return find_stages(model).verify(model, tiny.inputs(family, model)).extra
+
+
+def test_class_and_register_tokens_of_packed_towers_are_counted() -> None:
+    assert (extra("inkling2"), extra("nemotron_h_omni"), extra("qwen2_vl")) == (1, 10, 0)
+
+
+def test_rows_of_mixed_stimuli_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny.model("nemotron_h_omni")
+    inputs = tiny.inputs("nemotron_h_omni", model)
+    stages = find_stages(model)
+    monkeypatch.setattr(ownership, "MOST_EXTRA", 3)
+    with pytest.raises(InputError, match="rows of one stimulus at 'vision.0' depend on the image of another"):
+        stages.verify(model, inputs)
