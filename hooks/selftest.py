@@ -21,7 +21,7 @@ _PROVEN: dict[str, Stages] = {}
 
 
 def proven(mllm: Mllm) -> Stages:
-    """The model's map, proven by ``Stages.verify``; a second model of the same configuration is not run again.
+    """The model's map, proven by ``Stages.verify``; the same checkpoint loaded again is not run again.
 
     Raises:
         InputError: the model's processor makes no inputs from an image and a question, or the map did not hold.
@@ -34,7 +34,8 @@ def proven(mllm: Mllm) -> Stages:
 
 def _key(mllm: Mllm) -> str:
     config = mllm.model.config.to_json_string(use_diff=False) if hasattr(mllm.model.config, "to_json_string") else ""
-    parts = (type(mllm.model).__name__, config, repr(sorted(mllm.stages.sites.items())), type(mllm.processor).__name__)
+    where = str(getattr(mllm.model.config, "_name_or_path", ""))  # other weights of one configuration are run again
+    parts = (type(mllm.model).__name__, where, config, repr(sorted(mllm.stages.sites.items())), type(mllm.processor).__name__)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 

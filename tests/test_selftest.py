@@ -1,4 +1,4 @@
-"""The self-test runs once per configuration when a model is loaded."""
+"""The self-test runs once per checkpoint when a model is loaded."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from hooks.stages import Stages
 from stimuli.errors import InputError
 
 
-def test_a_second_load_of_the_same_configuration_is_not_run_again(
+def test_a_second_load_of_the_same_checkpoint_is_not_run_again(
     llava: Mllm, llava_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def again(*arguments: object) -> Stages:
