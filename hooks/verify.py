@@ -203,16 +203,11 @@ def _reached(
 def _live(gradients: Mapping[str, Any], layouts: Mapping[str, str]) -> dict[str, int]:
     """Parts of a projector whose last rows never reach the logits, to how many leading ones do."""
     found = {}
-    for site, given in gradients.items():
-        if (
-            site.startswith("projector")
-            and layouts[site] == "image"
-            and given
-            and given[-1] is not None
-            and given[-1].ndim == 3
-        ):
-            rows = given[-1].flatten(2).any(2).any(0).nonzero()
-            if len(rows) and int(rows[-1]) + 1 < given[-1].shape[1]:
+    for site in (site for site in gradients if site.startswith("projector") and layouts[site] == "image"):
+        last = (gradients[site] or [None])[-1]
+        if last is not None and last.ndim == 3 and bool(last.any()):
+            rows = last.any(2).any(0).nonzero()
+            if int(rows[-1]) + 1 < last.shape[1]:
                 found[site] = int(rows[-1]) + 1
     return found
 
@@ -232,6 +227,12 @@ def _placeholder(
         raise InputError(
             f"The self-test of {type(model).__name__} failed: image features reach {outside} positions that are no image "
             f"placeholders ({list(layout.image_tokens)} counted per stimulus). Check image_token_id in the model's config."
+        )
+    if not bool(reached.any(1).all()):
+        raise InputError(
+            f"The self-test of {type(model).__name__} failed: the projector's output reaches {reached.sum(1).tolist()} positions per "
+            f"stimulus, though {list(layout.image_tokens)} placeholders were counted. Expected every image to reach its own. Check "
+            "the processor's chat template."
         )
     ids = inputs["input_ids"].to(reached.device)[reached].unique().tolist()
     return int(ids[0]) if len(ids) == 1 else None
