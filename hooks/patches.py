@@ -30,7 +30,7 @@ class Patches:
     grid: tuple[int, ...] = ()
     """Tower rows per stimulus, where the processor says so (packed towers); else empty."""
     mask: torch.Tensor | None = None
-    """bool (crops, patches) or (crops, H, W): what of each crop is image, not padding."""
+    """bool (crops, patches), (crops, tiles) or (crops, H, W): what of each crop is image, not padding."""
     cls: int = 0
     """How many leading tokens of a crop are no patches."""
     extra: int = 0
@@ -76,7 +76,7 @@ class Patches:
         value = fitting[-1]
         rows = value.flatten(2).mT if kind == "map" else value.flatten(1, -2)
         skip = self.cls if tower else 0
-        keep = self._kept(rows.shape[1] - skip) if tower else None
+        keep = self._kept(rows.shape[1] - skip, tower)
         parts = [row[skip:] if keep is None else row[skip:][keep[i].to(row.device)] for i, row in enumerate(rows)]
         return _joined(parts, self.crops)
 
@@ -111,10 +111,13 @@ class Patches:
         """Where each stimulus's rows end among so many packed ones."""
         return [end for _, end in self._spans(rows)]
 
-    def _kept(self, tokens: int) -> torch.Tensor | None:
-        """The patches that are image, bool (crops, tokens), for towers that pad their crops."""
-        if self.mask is None or self.mask.ndim == 2:
-            return self.mask if self.mask is not None and self.mask.shape[1] == tokens else None
+    def _kept(self, tokens: int, tower: bool) -> torch.Tensor | None:
+        """The tokens that are image, bool (crops, tokens), for towers that pad their crops with patches or with whole tiles."""
+        if self.mask is None or (self.mask.ndim == 3 and not tower):
+            return None
+        if self.mask.ndim == 2:
+            times, rest = divmod(tokens, self.mask.shape[1])
+            return None if rest else self.mask.repeat_interleave(times, 1)
         height, width = self.mask.shape[1:]
         side = round(math.sqrt(height * width / tokens)) or 1
         if (height // side) * (width // side) != tokens:
@@ -164,6 +167,8 @@ def patches(tensors: Mapping[str, Any], tokens: tuple[int, ...], cls: int = 0, e
         return Patches(tokens, (1,) * n, grid, None, cls, extra)
     if side and images.ndim == 4 and (sizes := tensors.get("image_sizes")) is not None and len(sizes) == n:
         return Patches(tokens, (1,) * n, tuple((sizes // side).prod(1).tolist()), None, cls, extra)
+    if images.ndim == 6 and images.shape[1] == 1:  # (n, 1, tiles, 3, H, W), one row of tokens over all tiles, empty ones too
+        return Patches(tokens, (1,) * n, grid, (images != 0).flatten(3).any(3)[:, 0], cls, extra)
     mask = tensors.get("pixel_attention_mask")
     if images.ndim == 5 and len(images) == n:  # (n, tiles, 3, H, W), padded with empty tiles
         real = (images != 0).flatten(2).any(2)

@@ -97,3 +97,13 @@ def test_empty_tiles_are_no_crops() -> None:
     tiles = torch.ones(2, 3, 3, 4, 4)
     tiles[0, 2] = 0
     assert patches({"pixel_values": tiles}, (2, 3)).crops == (2, 3)
+
+
+def test_padded_tiles_in_one_row_of_tokens_are_left_out() -> None:
+    tiles = torch.ones(2, 1, 4, 3, 8, 8)
+    tiles[0, 0, 1:] = 0
+    shown = patches({"pixel_values": tiles}, (1, 1))
+    value = torch.arange(4.0).repeat_interleave(5).expand(2, 20)[..., None]
+    for tower in (True, False):
+        found = shown.split("image", [value], tower=tower)
+        assert sizes(found) == [5, 20] and found is not None and not bool(found[0].any())
