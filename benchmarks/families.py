@@ -21,6 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks import checkpoints, tiny
+from benchmarks.slices import gap
 from hooks.answer import generate
 from hooks.batch import run
 from hooks.capture import capture, entering, features
@@ -44,6 +45,7 @@ class Outcome:
     family: str
     resolved: bool = False
     runs: bool = False
+    alone: bool = False
     whole: bool = False
     sites: int = 0
     projector: str = ""
@@ -114,6 +116,13 @@ def _run(family: str, found: Outcome) -> None:
     found.seconds = stages.proof.seconds
     found.compared, found.recorded = compare(model, inputs, stages)
     found.runs = found.compared == len(stages.sites)
+    try:
+        difference = gap(model, inputs, stages)
+        found.alone = difference <= 1e-4
+        if not found.alone:
+            found.notes.append(f"a stimulus in the batch and alone differ by {difference:.1g}")
+    except (ValueError, RuntimeError, IndexError):
+        found.notes.append("the test's inputs cannot be cut into single stimuli")
 
 
 def compare(model: Any, inputs: dict[str, Any], stages: Stages) -> tuple[int, int]:
@@ -210,16 +219,16 @@ def summary(outcomes: list[Outcome]) -> str:
     """The counts in one sentence."""
     import transformers
 
-    resolved, runs, whole = (sum(getattr(o, name) for o in outcomes) for name in ("resolved", "runs", "whole"))
+    resolved, runs, alone, whole = (sum(getattr(o, name) for o in outcomes) for name in ("resolved", "runs", "alone", "whole"))
     return (
         f"Of {len(outcomes)} families of transformers {transformers.__version__}: {resolved} resolved from the configuration, {runs} "
-        f"run with every site equal to an independent reading to the last bit, {whole} go the whole way from image and question to "
-        "answer and activations."
+        f"run with every site equal to an independent reading to the last bit, {alone} of these give each stimulus the same rows in a "
+        f"batch and alone, {whole} go the whole way from image and question to answer and activations."
     )
 
 
 def _line(o: Outcome) -> str:
-    marks = "".join("yes " if value else "-   " for value in (o.resolved, o.runs, o.whole))
+    marks = "".join("yes " if value else "-   " for value in (o.resolved, o.runs, o.alone, o.whole))
     return f"{o.family:<24}{marks} {o.sites:>3} sites  {o.compared:>3} exact  {'; '.join(o.notes)[:120]}"
 
 
@@ -237,17 +246,19 @@ def page(outcomes: list[Outcome]) -> str:
         "* **runs**: a tiny random model passes the self-test and one forward pass with two images and text, and every firing at "
         "every site equals that of a hook placed by hand, to the last bit. *recorded* counts the sites of tower and language model "
         "that also equal the library's own `hidden_states`, where it gives them.\n"
+        "* **alone**: the two stimuli, whose images differ in size where the family can batch such, have the same rows at every site in "
+        "the batch and alone (to 1e-4).\n"
         "* **whole**: saved as a folder with processor and tokenizer, loaded by `sn.load` without torchvision, three images of "
         "different size in, answers and pooled activations out; each stimulus's rows in the batch equal those it has alone.\n"
         "* **layouts** of tower and projector: `image` one row of tokens per crop, `map` channels first, `packed` all images' tokens in "
         "one row, `each` one call per image.\n"
         "* **dead ends**: sites that the answer does not depend on; they are marked, not probed in silence.\n\n"
-        "| family | resolved | runs | whole | sites | recorded | projector | layouts | dead ends | note |\n"
-        + "|---" * 10
+        "| family | resolved | runs | alone | whole | sites | recorded | projector | layouts | dead ends | note |\n"
+        + "|---" * 11
         + "|\n"
     )
     return head + "".join(
-        f"| {o.family} | {_mark(o.resolved)} | {_mark(o.runs)} | {_mark(o.whole)} | {o.sites or ''} | {o.recorded or ''} | "
+        f"| {o.family} | {_mark(o.resolved)} | {_mark(o.runs)} | {_mark(o.alone)} | {_mark(o.whole)} | {o.sites or ''} | {o.recorded or ''} | "
         f"{_code(o.projector)} | {o.layouts} | {o.dead} | {_cell('; '.join(o.notes))} |\n"
         for o in outcomes
     )
