@@ -21,6 +21,14 @@ Images = Annotated[str, typer.Option(help="embedded, a folder of pristine images
 References = Annotated[int, typer.Option(help="source images of the built-in set")]
 Levels = Annotated[str, typer.Option(help="published distortion levels, comma-separated")]
 Seed = Annotated[int, typer.Option(help="everything is deterministic given the seed")]
+Loading = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--load",
+        help="how to load the model, KEY=VALUE, may be repeated: dtype, device, device_map, quantization, adapter, revision, "
+        "trust_remote_code, stages",
+    ),
+]
 Progress = Annotated[bool, typer.Option(help="show progress")]
 
 
@@ -114,19 +122,21 @@ def extract(
     pool: Annotated[str, typer.Option(help="mean, max, last or cls")] = "mean",
     seed: Seed = 0,
     strict: Annotated[bool, typer.Option("--strict", help="stop at the first unreadable image")] = False,
+    load: Loading = None,
     progress: Progress = True,
 ) -> None:
     """Store the activations of a set of stimuli.
 
-    Example:  snellen extract embedded --out runs/a --sites vision.3,projector
+    Examples:  snellen extract embedded --out runs/a --sites vision.3,projector
+               snellen extract ./my-checkpoint --load dtype=bfloat16 --load adapter=./my-lora
     """
     from hooks.extract import extract as run
-    from snellen.models import load
+    from snellen.models import loaded
     from snellen.steps import chosen_set
 
     wanted: Any = sites if sites == "all" else sites.split(",")
     shown = chosen_set(images, references, _levels(levels), seed)
-    store = run(load(model), shown, wanted, pool, out, progress=progress, strict=strict)
+    store = run(loaded(model, load or ()), shown, wanted, pool, out, progress=progress, strict=strict)
     typer.echo(f"{len(store.ids)} stimuli, {len(store.sites)} sites in {out}; {len(store.skipped)} images skipped")
 
 
@@ -162,6 +172,7 @@ def ask(
     protocol: Annotated[str, typer.Option(help="forced-choice or open")] = "forced-choice",
     out: Annotated[Path | None, typer.Option(help="write the answers as CSV")] = None,
     seed: Seed = 0,
+    load: Loading = None,
     progress: Progress = True,
 ) -> None:
     """Ask which distortion each image has.
@@ -169,12 +180,14 @@ def ask(
     Example:  snellen ask embedded-template --protocol open --out runs/answers.csv
     """
     from analysis.perception import ask as run
-    from snellen.models import load
+    from snellen.models import loaded
     from snellen.steps import chosen_set
     from stimuli.tables import write_csv
 
     wanted: Any = protocol
-    found = run(load(model), chosen_set(images, references, _levels(levels), seed), wanted, seed=seed, progress=progress)
+    found = run(
+        loaded(model, load or ()), chosen_set(images, references, _levels(levels), seed), wanted, seed=seed, progress=progress
+    )
     typer.echo(
         f"accuracy {found.accuracy:.1%} [{found.low:.1%}, {found.high:.1%}], balanced {found.balanced_accuracy:.1%}, "
         f"chance {found.chance:.1%}, unparsed {found.unparsed:.1%}"
@@ -195,13 +208,14 @@ def tune(
     method: Annotated[str, typer.Option(help="full or lora")] = "full",
     lr: Annotated[float | None, typer.Option(help="peak learning rate")] = None,
     seed: Seed = 0,
+    load: Loading = None,
     progress: Progress = True,
 ) -> None:
     """Tune one component on distortion answers.
 
     Example:  snellen tune vision --constraint align+keep --steps 400 --out runs/vision
     """
-    from snellen.models import load
+    from snellen.models import loaded
     from stimuli.sets import exam_set
     from tuning.tune import check
     from tuning.tune import tune as run
@@ -209,7 +223,7 @@ def tune(
     check(component, method, constraint)
     train = exam_set(references, levels=_levels(levels), seed=seed, split="train", measure=False)
     wanted: Any = method
-    done = run(load(model), train, component, method=wanted, steps=steps, lr=lr, constraint=constraint, seed=seed,
+    done = run(loaded(model, load or ()), train, component, method=wanted, steps=steps, lr=lr, constraint=constraint, seed=seed,
                progress=progress, out=out)  # fmt: skip
     kept = "bit-identical" if done.audit.unchanged else "CHANGED"
     typer.echo(f"trained {done.audit.n_trained:,} numbers of {component}; everything else is {kept}; saved in {out}")
@@ -223,6 +237,7 @@ def distance(
     images: Images = "embedded",
     out: Annotated[Path | None, typer.Option(help="write the table as CSV")] = None,
     seed: Seed = 0,
+    load: Loading = None,
     progress: Progress = True,
 ) -> None:
     """Distance of visual tokens to the words that name their distortion.
@@ -230,12 +245,12 @@ def distance(
     Example:  snellen distance embedded --out runs/distance.csv
     """
     from analysis.semantic_distance import semantic_distance
-    from snellen.models import load
+    from snellen.models import loaded
     from snellen.steps import chosen_set
     from stimuli.tables import write_csv
 
     shown = chosen_set(images, references, _levels(levels), seed)
-    found = semantic_distance(load(model), shown, seed=seed, progress=progress)
+    found = semantic_distance(loaded(model, load or ()), shown, seed=seed, progress=progress)
     _print([r for r in found.table if r["class"] == "all"], ("site", "cosine", "centred", "margin", "zero_shot"))
     if out is not None:
         write_csv(found.table, out)

@@ -50,6 +50,7 @@ class ExamConfig(BaseModel):
     device_map: str | None = None
     quantization: Literal["4bit", "8bit"] | None = None
     adapter: str | None = None
+    stages: dict[str, str | tuple[str, ...]] | None = None
     revision: str | None = None
     trust_remote_code: bool = False
     random_baseline: bool = True
@@ -80,8 +81,13 @@ def build(file: str | Path | None = None, overrides: Mapping[str, Any] | None = 
         ) from error
 
 
-def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
+def parse_overrides(pairs: Sequence[str], option: str = "--set", example: str = "seed=1") -> dict[str, Any]:
     """``["seed=1", "levels=[3,5]"]`` as a mapping; values are read as YAML.
+
+    Args:
+        pairs: as given on the command line.
+        option: the option they were given with, for the message.
+        example: a pair that is right, for the message.
 
     Raises:
         InputError: a pair without ``=``.
@@ -90,7 +96,7 @@ def parse_overrides(pairs: Sequence[str]) -> dict[str, Any]:
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
-            raise InputError(f"Got --set {pair}; expected KEY=VALUE, such as --set seed=1 or --set 'levels=[3, 5]'.")
+            raise InputError(f"Got {option} {pair}; expected KEY=VALUE, such as {option} {example}.")
         result[key.strip()] = yaml.safe_load(value)
     return result
 

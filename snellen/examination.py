@@ -99,7 +99,7 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
 
 
 def _examined(settings: ExamConfig) -> Mllm:
-    names = ("dtype", "device", "device_map", "quantization", "adapter", "revision", "trust_remote_code")
+    names = ("dtype", "device", "device_map", "quantization", "adapter", "stages", "revision", "trust_remote_code")
     mllm = load(settings.model, **{name: getattr(settings, name) for name in names})
     if "projector" not in mllm.stages.sites:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from hooks.load import Mllm
 from hooks.load import load as load_checkpoint
 from hooks.stages import Stages
 from snellen import embedded
+from snellen.config import parse_overrides
+from stimuli.errors import InputError
 
 
 def load(model: str | Path | Any = "embedded", processor: Any = None, **options: Any) -> Mllm:
@@ -28,6 +31,23 @@ def load(model: str | Path | Any = "embedded", processor: Any = None, **options:
         loaded = load_checkpoint(embedded.folder(str(model)), processor, **options)
         return replace(loaded, name=str(model))
     return load_checkpoint(model, processor, **options)
+
+
+OPTIONS = ("dtype", "device", "device_map", "quantization", "adapter", "stages", "revision", "trust_remote_code", "verify")
+"""How a model can be loaded, by the names of ``hooks.load.load``."""
+
+
+def loaded(name: str | Path, pairs: Sequence[str] = ()) -> Mllm:
+    """A model by name, loaded as ``KEY=VALUE`` pairs of the command line say; values are read as YAML.
+
+    Raises:
+        InputError: an unknown key, a pair without ``=``, or see ``load``.
+    """
+    chosen = parse_overrides(pairs, "--load", "dtype=bfloat16")
+    unknown = sorted(set(chosen) - set(OPTIONS))
+    if unknown:
+        raise InputError(f"Unknown --load {unknown[0]}. Expected one of {', '.join(OPTIONS)}. Use one of these.")
+    return load(name, **chosen)
 
 
 def mapped(
@@ -51,7 +71,6 @@ def mapped(
 
     from hooks.checkpoint import Source, check_folder, class_of, config_of, first_line
     from hooks.resolve import find_stages
-    from stimuli.errors import InputError
 
     path = str(embedded.folder(str(name)) if str(name) in embedded.PATIENTS else name)
     check_folder(path)

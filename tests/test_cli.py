@@ -58,6 +58,7 @@ def test_help_lists_the_commands_and_each_has_an_example() -> None:
         (("tune", "retina"), "Unknown component 'retina'. Expected one of vision, projector, llm"),
         (("tune", "llm", "--constraint", "align"), "constraint='align' shapes visual tokens"),
         (("extract", "--sites", "vision.99"), "Unknown site 'vision.99'. The nearest sites of this model are vision."),
+        (("extract", "--load", "colour=red"), "Unknown --load colour. Expected one of dtype, device, device_map"),
         (("ask", "--levels", "high"), "Got --levels high; expected whole numbers from 1 to 5"),
         (("ask", "--images", "no-such-folder"), "There is no folder no-such-folder"),
         (("report", "."), "holds no finished exam (no results.json)"),
@@ -115,7 +116,8 @@ def test_stimuli_extract_probe_ask_and_verify_work_together(tmp_path: Path) -> N
     with Image.open(tmp_path / "s" / rows[0]["image"]) as first:
         assert len(rows) == 64 and first.size == (128, 128)
     listing = tmp_path / "s" / "stimuli.csv"
-    text = run("extract", "--images", listing, "--out", tmp_path / "a", "--sites", "vision.2,projector", "--no-progress")
+    text = run("extract", "--images", listing, "--out", tmp_path / "a", "--sites", "vision.2,projector", "--no-progress",
+               "--load", "dtype=float32")  # fmt: skip
     assert "64 stimuli, 2 sites" in text
     assert "projector" in run("probe", tmp_path / "a", "--out", tmp_path / "p.csv", "--no-progress")
     assert (tmp_path / "p.csv").read_text().startswith("order,site")

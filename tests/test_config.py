@@ -39,3 +39,9 @@ def test_unknown_and_wrong_settings_are_refused_in_words(tmp_path: Path) -> None
         build(file)
     with pytest.raises(InputError, match="cannot be read"):
         build(tmp_path / "none.yaml")
+
+
+def test_a_map_by_hand_can_be_set() -> None:
+    patterns = {"vision": "v.*", "projector": ["a", "b"], "llm": "l.*"}
+    found = build(None, parse_overrides(["stages={vision: v.*, projector: [a, b], llm: l.*}"])).stages
+    assert found == {**patterns, "projector": ("a", "b")}

@@ -3,7 +3,7 @@
 import pytest
 
 import snellen as sn
-from snellen.models import describe_stages
+from snellen.models import describe_stages, loaded
 from stimuli.errors import InputError
 
 
@@ -31,3 +31,13 @@ def test_proven_stages_say_what_the_self_test_saw() -> None:
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(InputError, match="Unknown model 'embeded'.*Check the spelling"):
         sn.load("embeded")
+
+
+def test_how_to_load_comes_as_pairs() -> None:
+    assert loaded("embedded", ["dtype=bfloat16", "verify=false"]).provenance["dtype"] == "bfloat16"
+    patterns = "{vision: model.vision_tower.encoder.layers.*, projector: model.multi_modal_projector, llm: model.language_model.layers.*}"
+    assert loaded("embedded", [f"stages={patterns}"]).stages.proof is not None
+    with pytest.raises(InputError, match="Unknown --load dtyp. Expected one of dtype, device"):
+        loaded("embedded", ["dtyp=bfloat16"])
+    with pytest.raises(InputError, match="Got --load bfloat16; expected KEY=VALUE, such as --load dtype=bfloat16"):
+        loaded("embedded", ["bfloat16"])
