@@ -38,7 +38,7 @@ def by_hand(model: nn.Module, patterns: Mapping[str, str | Sequence[str]]) -> St
     vision, connector, llm = (found[name] for name in COMPONENTS)
     sites = {"vision.embed": vision[0], **{f"vision.{i}": name for i, name in enumerate(vision)}}
     sites |= {f"projector.{name.rpartition('.')[2]}": name for name in connector[:-1]}
-    sites |= dict.fromkeys(["projector"] if connector else [], connector[-1] if connector else "")
+    sites |= dict(zip(["projector"], connector[-1:], strict=False))
     sites |= {"llm.embed": llm[0], **{f"llm.{i}": name for i, name in enumerate(llm)}}
     components = {
         "vision": (_root(vision, llm) or _up(vision[0]),),

@@ -6,6 +6,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from hooks.batch import cast
 from hooks.stages import Stages
@@ -24,11 +25,18 @@ def proven(mllm: Mllm) -> Stages:
     """The model's map, proven by ``Stages.verify``; the same checkpoint loaded again is not run again.
 
     Raises:
-        InputError: the model's processor makes no inputs from an image and a question, or the map did not hold.
+        InputError: the model's processor makes no inputs from an image and a question, the map did not hold, or memory ran out.
     """
     key = _key(mllm)
     if key not in _PROVEN:
-        _PROVEN[key] = mllm.stages.verify(mllm.model, _inputs(mllm))
+        try:
+            _PROVEN[key] = mllm.stages.verify(mllm.model, _inputs(mllm))
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"The self-test of {type(mllm.model).__name__} ran out of memory on {mllm.device}: it runs two small images forth and "
+                "back. Expected room for that beside the weights. Load with a smaller dtype, quantization= or device_map='auto', or "
+                "leave it out with verify=False."
+            ) from error
     return _PROVEN[key]
 
 

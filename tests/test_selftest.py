@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from hooks import selftest
 from hooks.load import Mllm, load
@@ -48,3 +49,13 @@ def test_a_processor_that_makes_no_inputs_is_named(llava: Mllm) -> None:
 def test_the_user_s_own_model_is_taken_as_it_is(llava: Mllm) -> None:
     found = load(llava.model, llava.processor)
     assert found.model is llava.model and found.stages.proof is not None
+
+
+def test_running_out_of_memory_is_said_with_the_ways_out(llava: Mllm, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: object) -> Stages:
+        raise torch.OutOfMemoryError("no room")
+
+    monkeypatch.setattr(Stages, "verify", full)
+    monkeypatch.setattr(selftest, "_PROVEN", {})
+    with pytest.raises(InputError, match="ran out of memory on cpu.*device_map='auto', or leave it out with verify=False"):
+        load(llava.model, llava.processor)
