@@ -67,7 +67,8 @@ def capture(model: Any, sites: str | Sequence[str], stages: Stages | None = None
         model: the model, or what ``sn.load`` gave, which brings its proven map along.
         sites: names of sites, or ``"all"``.
         stages: the model's map; found if not given.
-        stop: end each forward pass after the last wanted site (the pass then raises ``Stop``, which the caller catches).
+        stop: end each forward pass after the last wanted site (the pass then raises ``Stop``, which the caller catches), unless
+            the self-test saw that site fire more than once in a pass.
 
     Yields:
         What the sites gave: tensors as the module gave them (see ``Stages.layouts`` for their shapes).
@@ -83,7 +84,7 @@ def capture(model: Any, sites: str | Sequence[str], stages: Stages | None = None
     last = wanted[-1] if wanted else None
     try:
         for site in wanted:
-            ends = stop and site == last
+            ends = stop and site == last and (stages.proof is None or stages.proof.firings[site].times == 1)
             if site.endswith(".embed"):
                 hook = _entering(seen, site, ends)
                 handles.append(modules[stages.sites[site]].register_forward_pre_hook(hook, with_kwargs=True))

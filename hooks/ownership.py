@@ -58,10 +58,11 @@ def _mixed(layout: TokenLayout, firings: Mapping[str, list[torch.Tensor]]) -> st
         return None
     for site in _one_of_each_shape(layout, firings):
         own = layout.rows(site, firings[site])[0]
-        gradient = (
-            torch.autograd.grad(own.sum(), embed[0], retain_graph=True, allow_unused=True)[0] if own.requires_grad else None
-        )
-        if gradient is not None and not _only_own(layout, gradient):
+        if not own.requires_grad:
+            continue
+        weights = torch.randn(own.shape, generator=torch.Generator().manual_seed(0)).to(own)  # a norm's plain sum is constant
+        gradient = torch.autograd.grad((own * weights).sum(), embed[0], retain_graph=True, allow_unused=True)[0]
+        if gradient is not None and bool(gradient.any()) and not _only_own(layout, gradient):
             return site
     return None
 

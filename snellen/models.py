@@ -98,7 +98,7 @@ def describe_stages(name: str | Path, *, every: bool = False, **options: Any) ->
 
     model, stages = mapped(name, **options)
     counts = ", ".join(f"{component} {short(count)}" for component, count in totals(model, stages).items())
-    reads = "the projector" if "projector" in stages.sites else "the language model (by cross-attention, without a projector)"
+    reads = "the projector" if "projector" in stages.sites else "the language model (there is no projector)"
     table = rows(model, stages)
     head = [f"{type(model).__name__}: parameters {counts}", f"{reads} reads {stages.read_layer}"]
     if stages.proof is not None:

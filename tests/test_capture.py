@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from benchmarks import tiny
 from hooks.capture import Stop, capture, entering, features, rebuilt
 from hooks.load import Mllm, load
+from hooks.resolve import find_stages
 from stimuli.errors import InputError
 from stimuli.types import StimulusSet
 
@@ -147,3 +149,13 @@ def test_a_loaded_model_brings_its_map_along_and_a_name_is_no_model(llava: Mllm,
     with pytest.raises(InputError, match="Got a str; expected a model .*sn.load"):
         with capture("embedded", "projector"):
             pass
+
+
+@pytest.mark.parametrize(("family", "site", "times"), [("hunyuan_vl", "projector", 2), ("inkling2_loop", "llm.1", 3)])
+def test_a_site_that_fires_several_times_is_not_cut_off_at_the_first(family: str, site: str, times: int) -> None:
+    model = tiny.model(family)
+    inputs = tiny.inputs(family, model)
+    stages = find_stages(model).verify(model, inputs)
+    with torch.no_grad(), capture(model, site, stages, stop=True) as seen:
+        model(**inputs)
+    assert len(seen.all(site)) == times
