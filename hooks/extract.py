@@ -21,6 +21,11 @@ from stimuli.questions import question
 from stimuli.types import Stimulus, StimulusSet
 
 INPUT_SITES = ("pixels", "processed")
+IDENTITY = (
+    *("name", "class", "revision", "checksum", "adapter", "adapter_checksum", "quantization", "dtype"),
+    *("processor", "image_processor", "image_settings", "tuned"),
+)
+"""What of a model's provenance must be the same for a folder of activations to be gone on with."""
 SHARD = 512
 """Stimuli per shard: what a kill can cost."""
 
@@ -106,10 +111,16 @@ def _sites(mllm: Mllm, sites: str | Sequence[str], how: str) -> tuple[str, ...]:
 
 
 def _config(mllm: Mllm, sites: tuple[str, ...], how: str, prompt: str) -> dict[str, Any]:
-    names = ("name", "class", "revision", "checksum", "dtype", "processor", "image_processor", "tuned")
-    model = {name: mllm.provenance.get(name) for name in names}
+    model = {name: mllm.provenance.get(name) for name in IDENTITY}
     dead = mllm.stages.proof.dead if mllm.stages.proof else ()
-    return {"model": model, "sites": list(sites), "dead_ends": [s for s in sites if s in dead], "pool": how, "prompt": prompt}
+    return {
+        "model": model,
+        "sites": list(sites),
+        "modules": {site: mllm.stages.sites[site] for site in sites if site not in INPUT_SITES},
+        "dead_ends": [site for site in sites if site in dead],
+        "pool": how,
+        "prompt": prompt,
+    }
 
 
 def _readable(

@@ -122,7 +122,8 @@ def load(
     found = stages if isinstance(stages, Stages) else by_hand(loaded, stages) if stages else find_stages(loaded)
     mllm = Mllm(loaded, processor, found, Path(path).name, {})
     mllm = replace(mllm, stages=proven(mllm) if verify else found)
-    return replace(mllm, provenance=_provenance(path, mllm, revision, adapter))
+    own = not isinstance(model, str | Path)
+    return replace(mllm, provenance=_provenance(path, mllm, revision, adapter, own))
 
 
 def checksum(folder: str | Path) -> str | None:
@@ -138,7 +139,17 @@ def checksum(folder: str | Path) -> str | None:
     return digest.hexdigest()
 
 
-def _provenance(path: str, mllm: Mllm, revision: str | None, adapter: str | Path | None) -> dict[str, Any]:
+def memory_checksum(model: Any) -> str:
+    """SHA-256 over the names and values of a model's weights, for one that was not loaded here and may have been changed."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        if isinstance(value, torch.Tensor) and not value.is_meta:  # weights that are offloaded are not at hand
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _provenance(path: str, mllm: Mllm, revision: str | None, adapter: str | Path | None, own: bool) -> dict[str, Any]:
     names = ("torch", "transformers", "safetensors", "numpy", "scikit-learn", "scikit-image", "pillow")
     model, proof = mllm.model, mllm.stages.proof
     return {
@@ -146,7 +157,8 @@ def _provenance(path: str, mllm: Mllm, revision: str | None, adapter: str | Path
         "class": type(model).__name__,
         "revision": revision or getattr(model.config, "_commit_hash", None),
         "adapter": None if adapter is None else Path(adapter).name,
-        "checksum": checksum(path),
+        "adapter_checksum": None if adapter is None else checksum(adapter),
+        "checksum": memory_checksum(model) if own else checksum(path),
         "parameters": totals(model, mllm.stages),
         "dtype": str(model.dtype).removeprefix("torch."),
         "quantization": quantization_of(model),

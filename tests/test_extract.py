@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from hooks import extract as module
 from hooks.extract import extract
@@ -104,3 +105,28 @@ def test_refusals_are_in_words(llava: Mllm, six: StimulusSet, tmp_path: Path) ->
     with pytest.raises(InputError, match="holds activations of another run .*prompt"):
         extract(llava, six[:1], ["projector"], out=tmp_path, prompt="Why?", progress=False)
     assert json.loads((tmp_path / "config.json").read_text())["pool"] == "mean"
+
+
+def test_activations_of_an_adapted_or_changed_model_are_not_mixed_with_those_of_the_base(
+    llava_folder: Path, six: StimulusSet, tmp_path: Path
+) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    from hooks.load import load
+
+    base = load(llava_folder, device="cpu")
+    extract(base, six, ["projector"], out=tmp_path / "a", progress=False)
+    extract(load(llava_folder, device="cpu"), six, ["projector"], out=tmp_path / "a", progress=False)  # the same: goes on
+    get_peft_model(load(llava_folder, device="cpu").model, LoraConfig(target_modules=["q_proj"])).save_pretrained(
+        tmp_path / "l"
+    )
+    with pytest.raises(InputError, match="adapter"):
+        extract(
+            load(llava_folder, device="cpu", adapter=tmp_path / "l"), six, ["projector"], out=tmp_path / "a", progress=False
+        )
+    mine = load(base.model, base.processor)
+    extract(mine, six, ["projector"], out=tmp_path / "b", progress=False)
+    with torch.no_grad():
+        next(base.model.parameters()).add_(1)
+    with pytest.raises(InputError, match="checksum"):
+        extract(load(base.model, base.processor), six, ["projector"], out=tmp_path / "b", progress=False)
