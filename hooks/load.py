@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ import torch
 from hooks import batch as batches
 from hooks.byhand import by_hand
 from hooks.checkpoint import Source, check_folder, quantization_of, refuse_pickle, usable, weights, with_adapter
+from hooks.checksum import folder_checksum, weights_checksum
 from hooks.processor import describe, load_processor
 from hooks.resolve import find_stages
 from hooks.selftest import proven
@@ -126,29 +126,6 @@ def load(
     return replace(mllm, provenance=_provenance(path, mllm, revision, adapter, own))
 
 
-def checksum(folder: str | Path) -> str | None:
-    """SHA-256 over the weight files of a local folder, in name order; None for a hub id."""
-    files = sorted(Path(folder).glob("*.safetensors")) if Path(folder).is_dir() else []
-    if not files:
-        return None
-    digest = hashlib.sha256()
-    for file in files:
-        with open(file, "rb") as handle:
-            while chunk := handle.read(1 << 22):
-                digest.update(chunk)
-    return digest.hexdigest()
-
-
-def memory_checksum(model: Any) -> str:
-    """SHA-256 over the names and values of a model's weights, for one that was not loaded here and may have been changed."""
-    digest = hashlib.sha256()
-    for name, value in model.state_dict().items():
-        digest.update(name.encode())
-        if isinstance(value, torch.Tensor) and not value.is_meta:  # weights that are offloaded are not at hand
-            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    return digest.hexdigest()
-
-
 def _provenance(path: str, mllm: Mllm, revision: str | None, adapter: str | Path | None, own: bool) -> dict[str, Any]:
     names = ("torch", "transformers", "safetensors", "numpy", "scikit-learn", "scikit-image", "pillow")
     model, proof = mllm.model, mllm.stages.proof
@@ -157,8 +134,8 @@ def _provenance(path: str, mllm: Mllm, revision: str | None, adapter: str | Path
         "class": type(model).__name__,
         "revision": revision or getattr(model.config, "_commit_hash", None),
         "adapter": None if adapter is None else Path(adapter).name,
-        "adapter_checksum": None if adapter is None else checksum(adapter),
-        "checksum": memory_checksum(model) if own else checksum(path),
+        "adapter_checksum": None if adapter is None else folder_checksum(adapter),
+        "checksum": weights_checksum(model) if own else folder_checksum(path),
         "parameters": totals(model, mllm.stages),
         "dtype": str(model.dtype).removeprefix("torch."),
         "quantization": quantization_of(model),

@@ -1,19 +1,8 @@
-"""The checksum notices any change, anywhere outside what is excluded."""
+"""How far each parameter moved, and what the audit says of it."""
 
 import torch
-from torch import nn
 
-from tuning.audit import Audit, checksum, moves
-
-
-def test_one_bit_outside_changes_the_checksum_and_one_inside_does_not() -> None:
-    model = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3))
-    before = checksum(model, ["0.weight", "0.bias"])
-    with torch.no_grad():
-        model[0].weight[0, 0] += 1
-    assert checksum(model, ["0.weight", "0.bias"]) == before
-    model[1].running_mean[0] += 1e-6  # a buffer counts too
-    assert checksum(model, ["0.weight", "0.bias"]) != before
+from tuning.audit import Audit, moves
 
 
 def test_moves_are_l2_norms_and_the_audit_sums_up() -> None:

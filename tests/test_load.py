@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from hooks.load import Mllm, checksum, load
+from hooks.checksum import folder_checksum
+from hooks.load import Mllm, load
 from stimuli.errors import InputError
 
 
 def test_a_model_comes_with_its_map_and_provenance(llava: Mllm, llava_folder: Path) -> None:
     assert not llava.model.training and llava.provenance["dtype"] == "float32"
     assert llava.provenance["image_processor"] == "CLIPImageProcessorPil"
-    assert llava.provenance["checksum"] == checksum(llava_folder)
+    assert llava.provenance["checksum"] == folder_checksum(llava_folder)
     assert sum(llava.provenance["parameters"].values()) == sum(p.numel() for p in llava.model.parameters())
 
 

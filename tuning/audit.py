@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
 
 
 @dataclass(frozen=True)
@@ -45,18 +43,6 @@ class Audit:
             "sha256_after": self.sha256_after,
             "largest_move": {"name": name, "norm": self.moved.get(name, 0.0)},
         }
-
-
-def checksum(model: nn.Module, exclude: Collection[str]) -> str:
-    """SHA-256 over names and bytes of every parameter and buffer that is not excluded, in name order."""
-    left_out = set(exclude)
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    digest = hashlib.sha256()
-    for name in sorted(set(tensors) - left_out):
-        digest.update(name.encode())
-        value = tensors[name].detach().cpu().contiguous()
-        digest.update(value.reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def moves(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> dict[str, float]:

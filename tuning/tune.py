@@ -14,13 +14,14 @@ import torch
 from torch import nn
 from tqdm.auto import tqdm
 
+from hooks.checksum import weights_checksum
 from hooks.load import Mllm
 from hooks.stages import COMPONENTS
 from hooks.words import word_embeddings
 from stimuli.errors import InputError
 from stimuli.tables import Table
 from stimuli.types import Stimulus
-from tuning.audit import Audit, checksum, moves
+from tuning.audit import Audit, moves
 from tuning.lessons import REPLAY_IMAGES, Lesson, Lessons, fingerprint, own_words, prepare, refuse_held_out
 from tuning.objective import CONSTRAINTS, Objective
 from tuning.tuned import Tuned, finished, renamed, save
@@ -106,7 +107,7 @@ def tune(
     }
     check(component, method, constraint)
     refuse_held_out(train, held_out)
-    config |= {"model": checksum(mllm.model, ()), "train_sha256": fingerprint(train, taxonomy)}
+    config |= {"model": weights_checksum(mllm.model), "train_sha256": fingerprint(train, taxonomy)}
     done = finished(mllm, component, config, out)
     if done is not None:
         return done
@@ -121,7 +122,7 @@ def tune(
             "'llm'. Use one of these."
         )
     before = {name: value.detach().clone() for name, value in own.items()}
-    outside = checksum(model, own)
+    outside = weights_checksum(model, own)
     student, trainable = _trainable(mllm, model, component, method, lora_rank)
     words = word_embeddings(mllm, lessons.wordings)
     objective = Objective(mllm, student, words, replay, constraint, constraint_weight)
@@ -137,7 +138,7 @@ def tune(
         sum(p.numel() for p in model.parameters()),
         moves(before, after),
         outside,
-        checksum(model, after),
+        weights_checksum(model, after),
     )
     tuned = Tuned(renamed(mllm, model, config), audit, history, config)
     if out is not None:
