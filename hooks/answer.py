@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from hooks.batch import Batch, cast, run
+from hooks.batch import Batch, build_each, cast, run
 from hooks.load import Mllm
+from hooks.reuse import images_once
 
 
 def generate(
@@ -68,7 +69,8 @@ def option_loglik(
 ) -> np.ndarray:
     """Log-likelihood of each option as the answer to one question about each image.
 
-    Options of a single token each are read from one forward pass per image; longer ones need one pass per option.
+    Options of a single token each are read from one forward pass per image; longer ones need one pass of the language model per
+    option, while processor, vision tower and projector run once per batch of images.
 
     Args:
         mllm: the model.
@@ -90,9 +92,7 @@ def option_loglik(
         if single:
             result[start : start + len(part)] = _single(mllm, part, prompt, [row[0] for row in ids])
         else:
-            for column, option in enumerate(options):
-                values = _option(mllm, part, prompt, option, length_normalised)
-                result[start : start + len(part), column] = values
+            result[start : start + len(part)] = _several(mllm, part, prompt, options, length_normalised)
     return result
 
 
@@ -103,8 +103,14 @@ def _single(mllm: Mllm, images: Sequence[np.ndarray], prompt: str, tokens: Seque
     return torch.log_softmax(at.float(), -1)[:, list(tokens)].double().cpu().numpy()
 
 
-def _option(mllm: Mllm, images: Sequence[np.ndarray], prompt: str, option: str, normalised: bool) -> np.ndarray:
-    batch = mllm.inputs(images, [prompt] * len(images), [option] * len(images), eos=False)
+def _several(mllm: Mllm, images: Sequence[np.ndarray], prompt: str, options: Sequence[str], normalised: bool) -> np.ndarray:
+    prompts, answers = [prompt] * len(images), [[option] * len(images) for option in options]
+    each = build_each(mllm.model, mllm.processor, mllm.stages, images, prompts, answers, eos=False, device=mllm.device)
+    with images_once(mllm.model):
+        return np.stack([_option(mllm, batch, normalised) for batch in each], 1)
+
+
+def _option(mllm: Mllm, batch: Batch, normalised: bool) -> np.ndarray:
     assert batch.labels is not None
     logits, first = _logits(mllm, batch)
     labels = batch.labels[:, first + 1 :].to(logits.device)

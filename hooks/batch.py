@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,14 +19,9 @@ from hooks.tokens import TokenLayout
 from stimuli.errors import InputError
 
 TOKENS = (
-    "input_ids",
-    "attention_mask",
-    "token_type_ids",
-    "mm_token_type_ids",
-    "position_ids",
-    "cross_attention_mask",
+    "input_ids", "attention_mask", "token_type_ids", "mm_token_type_ids", "position_ids", "cross_attention_mask",
     "image_embeds_position_mask",
-)
+)  # fmt: skip
 """Inputs with one entry per position of the language model's sequence."""
 IMAGE_MASKS = ("image_embeds_position_mask",)
 """Inputs by which a processor says where the image stands, whatever ids are there."""
@@ -74,26 +69,48 @@ def build(
     Raises:
         InputError: counts differ, or a prompt has no placeholder for its image.
     """
+    return next(build_each(model, processor, stages, images, prompts, [answers], eos=eos, pad_left=pad_left, device=device))
+
+
+def build_each(
+    model: Any, processor: Any, stages: Stages, images: Sequence[np.ndarray] | None, prompts: Sequence[str],
+    answers: Sequence[Sequence[str] | None], *, eos: bool = True, pad_left: bool = False, device: torch.device | None = None,
+) -> Iterator[Batch]:  # fmt: skip
+    """Model inputs for several lists of answers to the same questions about the same images, which are processed once.
+
+    The arguments are those of ``build``, but for ``answers``: lists of one answer per prompt, or None for none.
+
+    Yields:
+        One batch per list of answers, each equal to what ``build`` gives. They share the tensors of the images.
+
+    Raises:
+        InputError: counts differ, or a prompt has no placeholder for its image.
+    """
     if images is not None and len(images) != len(prompts):
         raise InputError(f"Got {len(images)} images and {len(prompts)} prompts; expected one prompt per image.")
     text = [render(processor, prompt, images is not None) for prompt in prompts]
-    ends = _answers(processor.tokenizer, text, answers, eos)
     encoded = _encoded(model, processor, images, text)
-    if getattr(model.config, "is_encoder_decoder", False):
-        tensors, spoken = _decoding(model, encoded, ends)
-    else:
-        tensors, spoken = _appended(model, processor.tokenizer, encoded, ends, pad_left)
-    layout = bookkeeping(model, stages, tensors, spoken)
-    if images is not None and image_token(model, stages) is not None and not bool(layout.image.any(1).all()):
-        raise InputError(
-            f"A prompt holds no image placeholder (token id {image_token(model, stages)}), though an image was given. "
-            "Check the processor's chat template."
-        )
-    ids = tensors.get("decoder_input_ids", tensors["input_ids"])
-    labels = None if answers is None else torch.where(spoken, ids, -100)
-    if device is not None:
-        tensors = {name: value.to(device) if hasattr(value, "to") else value for name, value in tensors.items()}
-    return Batch(tensors, layout, labels)
+    shared = _moved(encoded, device)
+    for said in answers:
+        ends = _answers(processor.tokenizer, text, said, eos)
+        if getattr(model.config, "is_encoder_decoder", False):
+            tensors, spoken = _decoding(model, encoded, ends)
+        else:
+            tensors, spoken = _appended(model, processor.tokenizer, encoded, ends, pad_left)
+        layout = bookkeeping(model, stages, tensors, spoken)
+        if images is not None and image_token(model, stages) is not None and not bool(layout.image.any(1).all()):
+            raise InputError(
+                f"A prompt holds no image placeholder (token id {image_token(model, stages)}), though an image was given. "
+                "Check the processor's chat template."
+            )
+        ids = tensors.get("decoder_input_ids", tensors["input_ids"])
+        labels = None if said is None else torch.where(spoken, ids, -100)
+        own = {name: value for name, value in tensors.items() if value is not encoded.get(name)}
+        yield Batch({**shared, **_moved(own, device)}, layout, labels)
+
+
+def _moved(tensors: dict[str, Any], device: torch.device | None) -> dict[str, Any]:
+    return {k: v.to(device) if device is not None and hasattr(v, "to") else v for k, v in tensors.items()}
 
 
 def _encoded(model: Any, processor: Any, images: Sequence[np.ndarray] | None, text: Sequence[str]) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +20,9 @@ class Seen(Mapping[str, torch.Tensor]):
 
     def __init__(self, sites: Sequence[str]) -> None:
         self._values: dict[str, list[torch.Tensor]] = {site: [] for site in sites}
+        self.seconds = 0.0
+        """Time spent in hooks, as the processor sees it."""
+        self._paused = False
 
     def all(self, site: str) -> tuple[torch.Tensor, ...]:
         """Every firing of a site, in order."""
@@ -28,6 +32,15 @@ class Seen(Mapping[str, torch.Tensor]):
         """Forget everything seen so far (between batches)."""
         for values in self._values.values():
             values.clear()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Forward passes inside this block are not seen, and not ended early."""
+        self._paused = True
+        try:
+            yield
+        finally:
+            self._paused = False
 
     def __getitem__(self, site: str) -> torch.Tensor:
         """The last firing of a site.
@@ -58,7 +71,14 @@ class Stop(Exception):  # noqa: N818 - a signal, not an error
 
 
 @contextmanager
-def capture(model: Any, sites: str | Sequence[str], stages: Stages | None = None, *, stop: bool = False) -> Iterator[Seen]:
+def capture(
+    model: Any,
+    sites: str | Sequence[str],
+    stages: Stages | None = None,
+    *,
+    stop: bool = False,
+    keep: Callable[[str, torch.Tensor], Any] | None = None,
+) -> Iterator[Seen]:
     """Capture the outputs of sites during the forward passes inside the ``with`` block.
 
     Hooks detach and hand over, nothing else: no copy, no move. They are removed when the block ends, also after an exception.
@@ -69,6 +89,8 @@ def capture(model: Any, sites: str | Sequence[str], stages: Stages | None = None
         stages: the model's map; found if not given.
         stop: end each forward pass after the last wanted site (the pass then raises ``Stop``, which the caller catches), unless
             the self-test saw that site fire more than once in a pass.
+        keep: called with a site and what it gave, on the spot; what it returns is kept instead. Pooling in place saves the
+            memory of all the sites' tokens, and nothing that the model does to them later can be seen.
 
     Yields:
         What the sites gave: tensors as the module gave them (see ``Stages.layouts`` for their shapes).
@@ -84,16 +106,21 @@ def capture(model: Any, sites: str | Sequence[str], stages: Stages | None = None
     last = wanted[-1] if wanted else None
     try:
         for site in wanted:
-            ends = stop and site == last and (stages.proof is None or stages.proof.firings[site].times == 1)
+            ends = stop and site == last and fires_once(stages, site, unproven=True)
+            module, hook = modules[stages.sites[site]], _hook(seen, site, ends, keep)
             if site.endswith(".embed"):
-                hook = _entering(seen, site, ends)
-                handles.append(modules[stages.sites[site]].register_forward_pre_hook(hook, with_kwargs=True))
+                handles.append(module.register_forward_pre_hook(hook, with_kwargs=True))
             else:
-                handles.append(modules[stages.sites[site]].register_forward_hook(_leaving(seen, site, ends)))
+                handles.append(module.register_forward_hook(hook))
         yield seen
     finally:
         for handle in handles:
             handle.remove()
+
+
+def fires_once(stages: Stages, site: str, *, unproven: bool) -> bool:
+    """Whether a site fires once per forward pass, as the self-test saw; ``unproven`` where there was none."""
+    return unproven if stages.proof is None else stages.proof.firings[site].times == 1
 
 
 def mapped(model: Any, stages: Stages | None = None) -> tuple[Any, Stages]:
@@ -113,22 +140,16 @@ def mapped(model: Any, stages: Stages | None = None) -> tuple[Any, Stages]:
     return model, stages or find_stages(model)
 
 
-def _leaving(seen: Seen, site: str, ends: bool) -> Any:
-    def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-        if _recomputing():
+def _hook(seen: Seen, site: str, ends: bool, keep: Callable[[str, torch.Tensor], Any] | None) -> Any:
+    def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        """``output`` is what the module gives, or, for a hook before it, the arguments by name that it gets."""
+        if seen._paused or _recomputing():
             return
-        seen._values[site].append(features(output, site).detach())
-        if ends:
-            raise Stop
-
-    return hook
-
-
-def _entering(seen: Seen, site: str, ends: bool) -> Any:
-    def hook(module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        if _recomputing():
-            return
-        seen._values[site].append(entering(inputs, keywords, site)[1].detach())
+        start = time.perf_counter()
+        found = entering(inputs, output, site)[1] if site.endswith(".embed") else features(output, site)
+        value = found.detach()
+        seen._values[site].append(value if keep is None else keep(site, value))
+        seen.seconds += time.perf_counter() - start
         if ends:
             raise Stop
 

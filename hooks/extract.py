@@ -1,170 +1,181 @@
-"""Activations of a whole set of stimuli, pooled per stimulus and stored as they come; a killed run goes on."""
+"""Activations of a whole set of stimuli, stored as they come; a killed run goes on, and several processes share the work."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from hooks.batch import Batch, run
-from hooks.capture import Seen, Stop, capture
+from hooks import ranks
+from hooks.ahead import Maker, ahead
+from hooks.batch import build
 from hooks.load import Mllm
-from hooks.pool import POOLS, grid_of_pixels, pool, processed_rows
-from hooks.store import Store, Writer
+from hooks.loop import Loop
+from hooks.meter import sentence
+from hooks.passes import INPUT_SITES, Passes
+from hooks.pool import Pooling, pooling
+from hooks.store import Store
+from hooks.writer import Writer
 from stimuli.errors import InputError
 from stimuli.questions import question
 from stimuli.types import Stimulus, StimulusSet
 
-INPUT_SITES = ("pixels", "processed")
 IDENTITY = (
     *("name", "class", "revision", "checksum", "adapter", "adapter_checksum", "quantization", "dtype"),
     *("processor", "image_processor", "image_settings", "tuned"),
 )
 """What of a model's provenance must be the same for a folder of activations to be gone on with."""
-SHARD = 512
-"""Stimuli per shard: what a kill can cost."""
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 def extract(
     mllm: Mllm,
     stimuli: StimulusSet | Sequence[Stimulus],
     sites: str | Sequence[str] = "all",
-    pool: str = "mean",
+    pool: str | Pooling = "mean",
     out: str | Path | None = None,
     *,
-    prompt: str | None = None,
+    prompt: str | Mapping[str, str] | None = None,
     batch_size: int = 16,
+    dtype: str | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    job: str | None = None,
     progress: bool = True,
     strict: bool = False,
 ) -> Store:
-    """Pooled activations of every stimulus at every wanted site.
+    """Activations of every stimulus at every wanted site.
 
-    Memory is flat in the number of stimuli. Where no site of the language model is wanted, it does not run. An image that
-    cannot be read is recorded in ``skipped.jsonl`` and left out.
+    Only what is needed runs: the forward pass ends behind the last wanted site, and with several prompts the vision tower runs
+    once per image. Each batch is on disk before the next but one is computed, so that a kill costs what is in flight; memory is
+    flat in the number of stimuli. A batch that does not fit into memory is halved. Stimuli that cannot be read, that the
+    processor rejects or that give NaN or infinity are left out and recorded with the reason (``store.skipped``). What the run
+    measured of itself is in ``store.runs``.
 
     Args:
         mllm: the model.
         stimuli: what to show.
-        sites: names, or ``"all"``: ``pixels``, ``processed`` and every site of the model. With ``pool="last"`` those of the
-            language model.
-        pool: ``mean`` or ``max`` over the image's tokens, ``last`` prompt position, or ``cls``.
+        sites: names, or ``"all"``: ``pixels``, ``processed`` and every site of the model; with ``pool="last"`` those of the
+            language model, with ``"cls"`` the tower's, with rows as they are the model's own.
+        pool: what is kept of a stimulus's rows: ``mean`` or ``max`` over the image's tokens, the ``last`` prompt position,
+            ``cls``, ``grid:G`` (means over G × G cells of the image), ``none`` (all the image's tokens), ``random:K`` (so many
+            of them) or ``stride:K`` (every K-th).
         out: folder; a temporary one by default.
-        prompt: the question asked with each image; the distortion question by default.
+        prompt: the question asked with each image; the distortion question by default. Several, by name, give each site of the
+            language model once per prompt, as ``llm.3@name``.
         batch_size: stimuli per forward pass.
-        progress: show a progress bar.
-        strict: raise on the first image that cannot be read.
+        dtype: ``float32``, ``bfloat16`` or ``float16`` to store in; by default float32 for pooled rows, the model's own for
+            rows as they are. Sums are always taken in float32.
+        seed: of rows drawn at random.
+        workers: threads that read and distort images ahead of the model; 0 for none.
+        rank: which of several processes this is, from 0.
+        world_size: how many there are; they share the folder and need not know of each other.
+        job: a name that is the same for all processes started together, so that what is left is shared evenly.
+        progress: show a progress bar, and at the end what was measured.
+        strict: raise on the first stimulus that would be left out.
 
     Returns:
         The store, opened.
 
     Raises:
-        InputError: unknown site or pooling, no stimuli, another run's folder, or (strict) an unreadable image.
+        InputError: unknown site, pooling or type, no stimuli, another run's folder, a full disk, or (strict) a bad stimulus.
     """
-    if len(stimuli) == 0:
-        raise InputError("Got zero stimuli; expected at least one. Check the folder or the filters.")
-    prompt = prompt or question("distortion").prompt
-    wanted = _sites(mllm, sites, pool)
+    ids = _ids(stimuli)
+    how, prompts = pooling(pool), _prompts(prompt)
+    wanted = _sites(mllm, sites, how)
+    stored = _dtype(dtype)
+    mine = ranks.checked(rank, world_size, job)
     folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="snellen-"))
-    writer = Writer(folder, _config(mllm, wanted, pool, prompt))
-    done = writer.done
-    todo = (s for s in stimuli if s.id not in done)
-    bar = tqdm(total=len(stimuli), initial=len(done & {s.id for s in stimuli}), desc="extract", disable=not progress)
-    rows: list[dict[str, Any]] = []
-    values: dict[str, list[np.ndarray]] = {site: [] for site in wanted}
-
-    def flush() -> None:
-        if rows:
-            writer.shard(rows, {site: np.concatenate(parts) for site, parts in values.items()})
-            rows.clear()
-            for parts in values.values():
-                parts.clear()
-
-    stages_sites = [site for site in wanted if site not in INPUT_SITES]
-    with bar, capture(mllm.model, stages_sites, mllm.stages, stop=True) as seen:
-        for shown, images in _readable(todo, batch_size, writer, strict, bar):
-            for site, value in _forward(mllm, seen, wanted, pool, prompt, images).items():
-                values[site].append(value)
-            rows += [stimulus.metadata() for stimulus in shown]
-            bar.update(len(shown))
-            if len(rows) >= SHARD:
-                flush()
-    flush()
+    writer = Writer(folder, _config(mllm, wanted, how, prompts, dtype, seed), rank)
+    blocks = ranks.blocks(folder, mine, ids, writer.done, batch_size)
+    there = len(writer.done.intersection(ids))
+    run = Loop(mllm, writer, stored, batch_size, strict)
+    count = sum(map(len, blocks))
+    bar = tqdm(
+        total=count + (there if world_size == 1 else 0), initial=there if world_size == 1 else 0, desc="extract", unit="image",
+        disable=not progress or rank > 0,
+    )  # fmt: skip
+    maker = Maker(
+        lambda images: [build(mllm.model, mllm.processor, mllm.stages, images, [p] * len(images)) for p in prompts.values()]
+    )
+    with bar, Passes(mllm, wanted, how, prompts, seed) as passes:
+        run(ahead(([stimuli[i] for i in block] for block in blocks), maker, workers), passes, maker, bar)
+    if progress and count:
+        _tell(run.summary, run.left_out)
     return Store(folder)
 
 
-def _sites(mllm: Mllm, sites: str | Sequence[str], how: str) -> tuple[str, ...]:
-    if how not in POOLS:
-        raise InputError(f"Unknown pooling '{how}'. Expected one of {', '.join(POOLS)}. Use one of these.")
+def _ids(stimuli: Sequence[Stimulus]) -> list[str]:
+    ids = [stimulus.id for stimulus in stimuli]
+    if not ids:
+        raise InputError("Got zero stimuli; expected at least one. Check the folder or the filters.")
+    if len(set(ids)) < len(ids):
+        twice = next(id for i, id in enumerate(ids) if id in ids[:i])
+        raise InputError(f"The stimulus id '{twice}' occurs twice; ids must be unique. Rename one.")
+    return ids
+
+
+def _prompts(prompt: str | Mapping[str, str] | None) -> dict[str, str]:
+    """Prompts by name; a single one has none."""
+    if prompt is None or isinstance(prompt, str):
+        return {"": prompt or question("distortion").prompt}
+    bad = [name for name in prompt if not name or "@" in name or "#" in name]
+    if bad or not prompt:
+        raise InputError(
+            f"Got prompts named {list(prompt)}; expected at least one, with names without '@' and '#'. Rename them."
+        )
+    return dict(prompt)
+
+
+def _dtype(name: str | None) -> torch.dtype | None:
+    if name is not None and name not in DTYPES:
+        raise InputError(f"Unknown type '{name}' to store in. Expected one of {', '.join(DTYPES)}. Use one of these.")
+    return None if name is None else DTYPES[name]
+
+
+def _sites(mllm: Mllm, sites: str | Sequence[str], how: Pooling) -> tuple[str, ...]:
     if sites == "all":
         chosen = mllm.stages.check("all")
-        if how == "last":
+        if how.how == "last":
             return tuple(s for s in chosen if s.startswith("llm"))
-        return (*INPUT_SITES, *chosen) if how != "cls" else tuple(s for s in chosen if s.startswith("vision"))
+        if how.how == "cls":
+            return tuple(s for s in chosen if s.startswith("vision"))
+        return chosen if how.ragged else (*INPUT_SITES, *chosen)
     wanted = [sites] if isinstance(sites, str) else list(sites)
     inputs = tuple(site for site in INPUT_SITES if site in wanted)
+    if inputs and how.ragged:
+        raise InputError(f"The site '{inputs[0]}' has no tokens to keep with pool='{how}'. Leave it out, or use pool='mean'.")
     return (*inputs, *mllm.stages.check([site for site in wanted if site not in INPUT_SITES]))
 
 
-def _config(mllm: Mllm, sites: tuple[str, ...], how: str, prompt: str) -> dict[str, Any]:
+def _config(
+    mllm: Mllm, sites: tuple[str, ...], how: Pooling, prompts: Mapping[str, str], dtype: str | None, seed: int
+) -> dict[str, Any]:
     model = {name: mllm.provenance.get(name) for name in IDENTITY}
     dead = mllm.stages.proof.dead if mllm.stages.proof else ()
+    plain = list(prompts) == [""]
+    named = [site if plain or not site.startswith("llm") else f"{site}@{name}" for name in prompts for site in sites]
     return {
         "model": model,
-        "sites": list(sites),
+        "sites": list(dict.fromkeys(named)),
         "modules": {site: mllm.stages.sites[site] for site in sites if site not in INPUT_SITES},
         "dead_ends": [site for site in sites if site in dead],
-        "pool": how,
-        "prompt": prompt,
+        "pool": str(how),
+        "prompt": prompts[""] if plain else dict(prompts),
+        **({} if dtype is None else {"dtype": dtype}),
+        **({"seed": seed} if how.how == "random" else {}),
     }
 
 
-def _readable(
-    stimuli: Iterable[Stimulus], size: int, writer: Writer, strict: bool, bar: Any
-) -> Iterator[tuple[list[Stimulus], list[np.ndarray]]]:
-    """Batches of stimuli with their images, those that cannot be read left out and recorded."""
-    shown: list[Stimulus] = []
-    images: list[np.ndarray] = []
-    for stimulus in stimuli:
-        try:
-            images.append(stimulus.image)
-            shown.append(stimulus)
-        except InputError as error:
-            if strict:
-                raise
-            writer.skip(stimulus.id, str(error))
-            bar.update(1)
-        if len(shown) == size:
-            yield shown, images
-            shown, images = [], []
-    if shown:
-        yield shown, images
-
-
-def _forward(
-    mllm: Mllm, seen: Seen, sites: Sequence[str], how: str, prompt: str, images: list[np.ndarray]
-) -> dict[str, np.ndarray]:
-    """One forward pass, up to the last wanted site: site → float32 (n, d)."""
-    batch = mllm.inputs(images, [prompt] * len(images))
-    seen.clear()
-    result = {site: _input_site(site, batch, images) for site in sites if site in INPUT_SITES}
-    if len(seen):
-        with torch.inference_mode():
-            try:
-                run(mllm.model, batch.tensors, keep=1)
-            except Stop:
-                pass  # the last wanted site has fired; nothing behind it needs to run
-            result |= {site: pool(batch.layout, site, seen.all(site), how).cpu().numpy() for site in seen}
-    seen.clear()
-    return result
-
-
-def _input_site(site: str, batch: Batch, images: list[np.ndarray]) -> np.ndarray:
-    if site == "processed":
-        return processed_rows(batch.tensors, batch.layout.patches).numpy()
-    grids = [grid_of_pixels(torch.tensor(image).permute(2, 0, 1) / 255) for image in images]
-    return torch.stack(grids).numpy()
+def _tell(run: dict[str, Any], left_out: Sequence[tuple[str, str]]) -> None:
+    print(sentence(run))
+    for id, reason in left_out[:10]:
+        print(f"  left out: {id}: {reason}")
+    if len(left_out) > 10:
+        print(f"  … and {len(left_out) - 10} more, in skipped.jsonl")

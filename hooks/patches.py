@@ -36,6 +36,11 @@ class Patches:
     extra: int = 0
     """How many class or register tokens stand in front of each image in a packed tower."""
 
+    @property
+    def plain(self) -> bool:
+        """Whether every stimulus is one crop with nothing padded."""
+        return self.mask is None and self.crops == (1,) * len(self.tokens)
+
     def kind(self, firings: Sequence[torch.Tensor], width: int | None = None) -> str | None:
         """How the firings of one site in one forward pass are laid out.
 

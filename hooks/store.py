@@ -1,33 +1,77 @@
-"""A folder of activations: safetensors shards and a manifest; what a killed run wrote stays readable, what it lacks is known.
+"""A folder of activations: what was captured of which stimuli, whole and checked, one site readable without the others.
 
-Layout: ``config.json`` (what the activations are of), ``stimuli.jsonl`` (what was shown), ``skipped.jsonl`` (what could not
-be), ``manifest.jsonl`` (one line per shard: file, ids, shapes, SHA-256) and ``shard-00000.safetensors`` …, one key per site,
-rows in the order of the ids. A shard is written to a temporary name, synced and renamed; only then its line is appended.
+Layout: ``config.json`` (format and recipe: what the activations are of) and one folder below ``parts/`` per process that
+wrote: ``manifest.jsonl`` (``hooks.manifest``), ``stimuli.jsonl`` (what was shown), ``skipped.jsonl`` (what could not be, and
+why) and ``shard-00000.safetensors`` …, one tensor per site. A line of the manifest is written after its files are whole.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
+from hooks import manifest, shards
+from hooks.manifest import Line
 from stimuli.errors import InputError
-from stimuli.tables import write_json
+
+FORMAT = 2
+"""Version of the layout of a store."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Activations:
     """The rows of one site."""
 
     ids: tuple[str, ...]
-    values: np.ndarray
-    """Shape (n, d); memory-mapped where the site lies in one shard."""
+    parts: np.ndarray | Sequence[np.ndarray]
+    """The rows as they lie in the files, memory-mapped: one array, or one per file; bfloat16 as its bits (uint16)."""
+    offsets: np.ndarray | None = None
+    """int64 (n + 1,): where each stimulus's rows start, at a site with several rows per stimulus; else None."""
+
+    @cached_property
+    def values(self) -> np.ndarray:
+        """Shape (n, d), or (all rows, d) with ``offsets``. Memory-mapped where one file holds them all; bfloat16 as float32."""
+        found = [_widened(part) for part in self._files]
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    @property
+    def tensor(self) -> torch.Tensor:
+        """The same as a tensor of the type that was stored; memory-mapped where one file holds them all."""
+        raw = self._files[0] if len(self._files) == 1 else np.concatenate(self._files)
+        value = torch.from_numpy(raw if raw.flags.writeable else _private(raw))
+        return value.view(torch.bfloat16) if raw.dtype == np.uint16 else value
+
+    def of(self, id: str) -> np.ndarray:
+        """The rows of one stimulus: (d,), or (rows, d) with ``offsets``; no other's are read.
+
+        Raises:
+            InputError: it is not among them.
+        """
+        if id not in self._at:
+            raise InputError(f"The stimulus '{id}' is not among these {len(self.ids)}. Check its id against .ids.")
+        at = self._at[id]
+        start, end = (at, at + 1) if self.offsets is None else (int(self.offsets[at]), int(self.offsets[at + 1]))
+        for part in self._files:
+            if start < len(part):
+                rows = _widened(part[start:end])
+                return rows[0] if self.offsets is None else rows
+            start, end = start - len(part), end - len(part)
+        return self._files[-1][:0]
+
+    @property
+    def _files(self) -> list[np.ndarray]:
+        return [self.parts] if isinstance(self.parts, np.ndarray) else list(self.parts)
+
+    @cached_property
+    def _at(self) -> dict[str, int]:
+        return {id: i for i, id in enumerate(self.ids)}
 
 
 class Store:
@@ -37,17 +81,27 @@ class Store:
         """Open a folder.
 
         Raises:
-            InputError: the folder holds no activations.
+            InputError: the folder holds no activations, or those of another version of the format.
         """
         self.folder = Path(folder)
-        if not (self.folder / "config.json").is_file():
-            raise InputError(
-                f"The folder {self.folder} holds no activations (no config.json). Expected a folder that sn.extract or "
-                "`snellen extract --out` wrote. Check the path."
-            )
-        self.config: dict[str, Any] = json.loads((self.folder / "config.json").read_text())
-        self._manifest = _lines(self.folder / "manifest.jsonl")
-        self._metadata = {row["id"]: row for row in _lines(self.folder / "stimuli.jsonl")}
+        self.config: dict[str, Any] = recipe(self.folder)
+        self._load()
+
+    def _load(self) -> None:
+        taken: set[str] = set()
+        self._lines: list[tuple[Line, np.ndarray | None]] = []
+        broken = []
+        for part in manifest.parts(self.folder):
+            for line in manifest.lines(part):
+                if not line.whole:
+                    broken.append(line)
+                    continue
+                new = [i for i, id in enumerate(line.ids) if id not in taken]
+                taken.update(line.ids)
+                if new:
+                    self._lines.append((line, None if len(new) == len(line.ids) else np.array(new)))
+        self._broken = [line for line in broken if not taken.issuperset(line.ids)]
+        self.__dict__.pop("ids", None)
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -59,112 +113,117 @@ class Store:
         """The sites that the model's answer does not depend on, as its self-test found."""
         return tuple(self.config.get("dead_ends", ()))
 
-    @property
+    @cached_property
     def ids(self) -> tuple[str, ...]:
-        """The stimuli, in the order of every site's rows."""
-        return tuple(id for line in self._manifest for id in line["ids"])
+        """The stimuli whose activations are whole, in the order of every site's rows; each once."""
+        return tuple(id for line, rows in self._lines for id in _chosen(line.ids, rows))
 
     @property
     def skipped(self) -> list[dict[str, Any]]:
-        """Stimuli that could not be read, with the reason."""
-        return _lines(self.folder / "skipped.jsonl")
+        """Stimuli that gave no activations, with the reason: ``id``, ``reason``. Those that a later run computed are not listed."""
+        there = set(self.ids)
+        rows = {row["id"]: row for part in self._parts for row in manifest.read_lines(part / "skipped.jsonl")}
+        return [row for id, row in rows.items() if id not in there]
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """What each finished run measured of itself (``hooks.meter.Meter.summary``), oldest first."""
+        found = [row["run"] for part in self._parts for row in manifest.read_lines(part / manifest.MANIFEST) if "run" in row]
+        return sorted(found, key=lambda run: str(run.get("started")))
+
+    @property
+    def bytes(self) -> int:
+        """Size of the activations on disk."""
+        return sum(line.bytes for line, _ in self._lines)
 
     def metadata(self, id: str) -> dict[str, Any]:
         """What is known of a stimulus (``Stimulus.metadata``)."""
         return self._metadata[id]
 
     def read(self, site: str) -> Activations:
-        """The rows of one site.
+        """The rows of one site, memory-mapped: nothing is read from disk until it is looked at, and no other site at all.
 
         Raises:
-            InputError: the site was not extracted, or a shard is missing or truncated.
+            InputError: the site was not extracted, a file is missing or cut short, or nothing is finished yet.
         """
         if site not in self.sites:
             raise InputError(
                 f"The site '{site}' was not extracted into {self.folder}; it holds {', '.join(self.sites)}. Extract it."
             )
-        parts = [self._map(line, site) for line in self._manifest]
-        if not parts:
+        self._refuse_broken()
+        if not self._lines:
             raise InputError(f"{self.folder} holds no finished shard yet. Run the extraction again; it goes on.")
-        return Activations(self.ids, parts[0] if len(parts) == 1 else np.concatenate(parts))
+        try:
+            found = [self._rows(line, site, rows) for line, rows in self._lines]
+        except FileNotFoundError:  # a process that still writes has just put small files together
+            self._load()
+            found = [self._rows(line, site, rows) for line, rows in self._lines]
+        counts = [count for _, count in found if count is not None]
+        values = [value for value, _ in found]
+        bounds = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64) if counts else None
+        return Activations(self.ids, values, bounds)
 
     def verify(self) -> list[str]:
-        """What is wrong with the files: one sentence each; empty if every checksum holds."""
-        problems = []
-        for line in self._manifest:
-            path = self.folder / line["file"]
-            if not path.is_file():
-                problems.append(f"{line['file']} is missing ({len(line['ids'])} stimuli).")
-            elif _sha256(path) != line["sha256"]:
-                problems.append(f"{line['file']} does not match its checksum ({len(line['ids'])} stimuli).")
-        return problems
+        """What is wrong with the files, one sentence each; empty if every checksum holds."""
+        from hooks.compact import damaged
 
-    def _map(self, line: Mapping[str, Any], site: str) -> np.ndarray:
-        """Memory-map one tensor of a shard: 8 bytes of header length, JSON header, data."""
-        path = self.folder / line["file"]
-        try:
-            with open(path, "rb") as handle:
-                length = int.from_bytes(handle.read(8), "little")
-                entry = json.loads(handle.read(length))[site]
-            start, _ = entry["data_offsets"]
-            shape = tuple(entry["shape"])
-            return np.memmap(path, {"F32": "<f4", "F16": "<f2"}[entry["dtype"]], "r", 8 + length + start, shape)
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(
-                f"The shard {path} cannot be read ({error}); it holds {len(line['ids'])} stimuli. "
-                "Delete its line from manifest.jsonl and run the extraction again to recompute them."
-            ) from error
-
-
-class Writer:
-    """Appends shards to a folder; resumes one that was begun with the same config."""
-
-    def __init__(self, folder: str | Path, config: Mapping[str, Any]) -> None:
-        """Begin or resume.
-
-        Raises:
-            InputError: the folder holds activations of another config; the difference is shown.
-        """
-        self.folder = Path(folder)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path = self.folder / "config.json"
-        if path.is_file():
-            _same(json.loads(path.read_text()), dict(config), self.folder)
-        else:
-            write_json(config, path)
-        self._lines = _lines(self.folder / "manifest.jsonl")
+        return [problem for _, problem in damaged(self.folder)]
 
     @property
-    def done(self) -> set[str]:
-        """Ids that need not be computed again."""
-        present = [line for line in self._lines if (self.folder / line["file"]).is_file()]
-        return {id for line in present for id in line["ids"]}
+    def _parts(self) -> list[Path]:
+        return manifest.all_parts(self.folder)
 
-    def shard(self, rows: Sequence[Mapping[str, Any]], values: Mapping[str, np.ndarray]) -> None:
-        """Write one shard: ``rows`` are the stimuli's metadata, ``values`` site → (len(rows), d)."""
-        from safetensors.numpy import save_file
+    @cached_property
+    def _metadata(self) -> dict[str, dict[str, Any]]:
+        return {row["id"]: row for part in self._parts for row in manifest.read_lines(part / "stimuli.jsonl")}
 
-        name = f"shard-{len(self._lines):05d}.safetensors"
-        temporary = self.folder / f".{name}.tmp"
-        save_file({site: np.ascontiguousarray(value) for site, value in values.items()}, temporary)
-        with open(temporary, "rb+") as handle:
-            os.fsync(handle.fileno())
-        line = {
-            "file": name,
-            "ids": [row["id"] for row in rows],
-            "shapes": {site: list(value.shape) for site, value in values.items()},
-            "sha256": _sha256(temporary),
-        }
-        os.replace(temporary, self.folder / name)
-        for row in rows:
-            _append(self.folder / "stimuli.jsonl", row)
-        _append(self.folder / "manifest.jsonl", line)
-        self._lines.append(line)
+    def _refuse_broken(self) -> None:
+        if self._broken:
+            line = self._broken[0]
+            names = ", ".join(name for name in line.files)
+            raise InputError(
+                f"The shard {line.part / names} cannot be read: it is missing or cut short, and {len(line.ids)} stimuli lie in it. "
+                "Run the extraction again to compute them anew, or `snellen verify --drop` to go on without them."
+            )
 
-    def skip(self, id: str, reason: str) -> None:
-        """Record a stimulus that could not be read."""
-        if not any(row["id"] == id for row in _lines(self.folder / "skipped.jsonl")):
-            _append(self.folder / "skipped.jsonl", {"id": id, "reason": reason})
+    def _rows(self, line: Line, site: str, chosen: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+        """One line's rows of a site, and how many each stimulus has where that differs."""
+        entry, key = line.tensors[site], manifest.offsets(site)
+        try:
+            value = shards.mapped(line.part / entry["file"], site, entry)
+            if key not in line.tensors:
+                return (value if chosen is None else value[chosen]), None
+            bounds = shards.mapped(line.part / line.tensors[key]["file"], key, line.tensors[key])
+        except ValueError as error:
+            raise InputError(
+                f"The shard {line.part / entry['file']} cannot be read ({error}); it holds {len(line.ids)} stimuli. "
+                "`snellen verify --drop` takes it out, and the extraction, run again, computes them anew."
+            ) from error
+        if chosen is not None:
+            value = np.concatenate([value[bounds[i] : bounds[i + 1]] for i in chosen])
+            return value, np.diff(bounds)[chosen]
+        return value, np.diff(bounds)
+
+
+def recipe(folder: Path) -> dict[str, Any]:
+    """What the activations of a folder are of.
+
+    Raises:
+        InputError: the folder holds no activations, or those of another version of the format.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise InputError(
+            f"The folder {folder} holds no activations (no config.json). Expected a folder that sn.extract or "
+            "`snellen extract --out` wrote. Check the path."
+        )
+    config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if config.get("format") != FORMAT:
+        raise InputError(
+            f"The activations in {folder} have format {config.get('format', 1)}; this version of Snellen reads format {FORMAT}. "
+            f"Extract them again into another folder. Their recipe: {json.dumps(config, ensure_ascii=False)}"
+        )
+    return config
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -173,35 +232,33 @@ def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     return "; ".join(f"{key}: {old.get(key)!r} → {new.get(key)!r}" for key in keys)
 
 
-def _same(old: Mapping[str, Any], new: Mapping[str, Any], folder: Path) -> None:
-    changed = difference(old, json.loads(json.dumps(new)))
+def refuse_other(old: Mapping[str, Any], new: Mapping[str, Any], folder: Path) -> None:
+    """Refuse to mix activations of two recipes.
+
+    Raises:
+        InputError: the recipes differ; the difference and both are shown.
+    """
+    new = json.loads(json.dumps(new))
+    changed = difference(old, new)
     if changed:
         raise InputError(
-            f"The folder {folder} holds activations of another run ({changed}). "
-            "Give another --out, or repeat with the same settings to resume; nothing was overwritten."
+            f"The folder {folder} holds activations of another run ({changed}). Give another --out, or repeat with the same "
+            f"settings to resume; nothing was overwritten.\nRecipe there: {json.dumps(old, ensure_ascii=False)}\n"
+            f"Recipe now:   {json.dumps(new, ensure_ascii=False)}"
         )
 
 
-def _append(path: Path, row: Mapping[str, Any]) -> None:
-    with open(path, "a", encoding="utf-8") as handle:
-        handle.write(json.dumps(row, ensure_ascii=False) + "\n")
-        handle.flush()
-        os.fsync(handle.fileno())
+def _chosen(ids: Sequence[str], rows: np.ndarray | None) -> Sequence[str]:
+    return ids if rows is None else [ids[i] for i in rows]
 
 
-def _lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON-lines file; a half-written last line, as a kill leaves it, is left out."""
-    if not path.is_file():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+def _widened(raw: np.ndarray) -> np.ndarray:
+    """bfloat16 as float32: its bits are the upper half of a float32's."""
+    return (raw.astype(np.uint32) << 16).view(np.float32) if raw.dtype == np.uint16 else raw
 
 
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+def _private(raw: np.ndarray) -> np.ndarray:
+    """A read-only array as one that torch takes without a warning: the same map, private to this process, or a copy."""
+    if isinstance(raw, np.memmap) and not isinstance(raw.base, np.ndarray):  # the whole map, no slice of one
+        return np.memmap(str(raw.filename), raw.dtype, "c", raw.offset, raw.shape)
+    return raw.copy()

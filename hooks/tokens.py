@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 
@@ -89,11 +90,47 @@ class TokenLayout:
         if self.kind(site, firings) != kind:
             self._refuse(site, firings)
         if kind == "sequence":
-            prompt = ~self.padding if self.encoder_decoder else ~self.padding & ~self.answer
-            shown = (self.image if bool(self.image.any()) else prompt).to(last.device)
-            return [last[i, shown[i]].flatten(1) for i in range(self.n)]
+            shown = self._indices(last.device)
+            return [last[i, at].flatten(1) for i, at in enumerate(shown)]
         front = 1 if kind == "decoder" else last.shape[1] - self.image.shape[1]
         return [last[i, :front].flatten(1) for i in range(self.n)]
+
+    def block(self, site: str, value: torch.Tensor | Sequence[torch.Tensor]) -> torch.Tensor | None:
+        """The same rows as one view (n, tokens, d), where every stimulus has as many in the same place; else None.
+
+        A view costs nothing and needs one operation per batch instead of one per stimulus.
+        """
+        firings = [value] if isinstance(value, torch.Tensor) else list(value)
+        kind, last = self.layouts[site], firings[-1]
+        if kind == "image" and len(firings) == 1 and last.ndim == 3 and site not in self.live and self.patches.plain:
+            skip = self.patches.cls if site.startswith("vision") else 0
+            return last[:, skip:] if self.patches.kind(firings) == "image" else None
+        span = self._shown[0]
+        if kind == "sequence" and isinstance(span, slice) and all(one == span for one in self._shown) and last.ndim == 3:
+            return last[:, span] if self.kind(site, firings) == kind else None
+        return None
+
+    @cached_property
+    def _shown(self) -> list[slice | tuple[int, ...]]:
+        """Each stimulus's image positions in a sequence, the prompt's where there are none; known without asking the device."""
+        prompt = ~self.padding if self.encoder_decoder else ~self.padding & ~self.answer
+        shown = self.image if bool(self.image.any()) else prompt
+        found: list[slice | tuple[int, ...]] = []
+        for row in shown.cpu():
+            at = row.nonzero()[:, 0].tolist()
+            dense = bool(at) and at[-1] - at[0] == len(at) - 1
+            found.append(slice(at[0], at[-1] + 1) if dense else tuple(at))
+        return found
+
+    def _indices(self, device: torch.device) -> list[slice | torch.Tensor]:
+        """The same for use on a device: positions that stand together need no index, others are sent there once."""
+        if device not in self._sent:
+            self._sent[device] = [at if isinstance(at, slice) else torch.tensor(at, device=device) for at in self._shown]
+        return self._sent[device]
+
+    @cached_property
+    def _sent(self) -> dict[torch.device, list[slice | torch.Tensor]]:
+        return {}
 
     def cls_row(self, site: str, value: torch.Tensor) -> torch.Tensor:
         """The CLS token of each stimulus, (n, d).

@@ -245,6 +245,11 @@ def _labels(store: Readable, target: str, taxonomy: str | Path) -> tuple[np.ndar
 
 def _rows(activations: Activations, ids: tuple[str, ...], site: str) -> np.ndarray:
     """The rows of the labelled stimuli, in their order."""
+    if activations.offsets is not None:
+        raise InputError(
+            f"At site '{site}' every stimulus has several rows (tokens); a probe needs one. Extract with pool='mean', 'max', "
+            "'last', 'cls' or 'grid:G'."
+        )
     at = {id: row for row, id in enumerate(activations.ids)}
     missing = [id for id in ids if id not in at]
     if missing:

@@ -8,6 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
+from snellen import cli_activations
+from snellen.cli_options import Images, Levels, Loading, Model, Progress, References, Seed, resumable, whole_numbers
+
 app = typer.Typer(
     help="An eye exam for multimodal LLMs: where is distortion information lost between pixel and answer?",
     no_args_is_help=True,
@@ -15,21 +18,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-Model = Annotated[str, typer.Argument(help="embedded, embedded-template, a checkpoint folder or a hub id")]
-Images = Annotated[str, typer.Option(help="embedded, a folder of pristine images, or a CSV of labelled ones")]
-References = Annotated[int, typer.Option(help="source images of the built-in set")]
-Levels = Annotated[str, typer.Option(help="published distortion levels, comma-separated")]
-Seed = Annotated[int, typer.Option(help="everything is deterministic given the seed")]
-Loading = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--load",
-        help="how to load the model, KEY=VALUE, may be repeated: dtype, device, device_map, quantization, adapter, revision, "
-        "trust_remote_code, stages",
-    ),
-]
-Progress = Annotated[bool, typer.Option(help="show progress")]
 
 
 def main() -> None:
@@ -66,7 +54,8 @@ def exam(
 
     chosen = {"images": images, "budget": budget, "seed": seed, "strict": strict, **parse_overrides(set_ or [])}
     default = None if config is not None and model == "embedded" else model
-    done = run(default, out, config=config, progress=progress, **chosen)
+    with resumable():
+        done = run(default, out, config=config, progress=progress, **chosen)
     typer.echo(f"\nVerdict: {done.verdict}. {done.sentence}\nReport: {done.report}")
 
 
@@ -108,36 +97,7 @@ def stimuli(
     """
     from snellen.steps import write_stimuli
 
-    typer.echo(f"{write_stimuli(out, references, _levels(levels), seed, design)} stimuli in {out}")
-
-
-@app.command()
-def extract(
-    model: Model = "embedded",
-    out: Annotated[Path, typer.Option(help="folder of activations; a killed run goes on there")] = Path("runs/activations"),
-    images: Images = "embedded",
-    references: References = 40,
-    levels: Levels = "1,3,5",
-    sites: Annotated[str, typer.Option(help="all, or names, comma-separated")] = "all",
-    pool: Annotated[str, typer.Option(help="mean, max, last or cls")] = "mean",
-    seed: Seed = 0,
-    strict: Annotated[bool, typer.Option("--strict", help="stop at the first unreadable image")] = False,
-    load: Loading = None,
-    progress: Progress = True,
-) -> None:
-    """Store the activations of a set of stimuli.
-
-    Examples:  snellen extract embedded --out runs/a --sites vision.3,projector
-               snellen extract ./my-checkpoint --load dtype=bfloat16 --load adapter=./my-lora
-    """
-    from hooks.extract import extract as run
-    from snellen.models import loaded
-    from snellen.steps import chosen_set
-
-    wanted: Any = sites if sites == "all" else sites.split(",")
-    shown = chosen_set(images, references, _levels(levels), seed)
-    store = run(loaded(model, load or ()), shown, wanted, pool, out, progress=progress, strict=strict)
-    typer.echo(f"{len(store.ids)} stimuli, {len(store.sites)} sites in {out}; {len(store.skipped)} images skipped")
+    typer.echo(f"{write_stimuli(out, references, whole_numbers(levels), seed, design)} stimuli in {out}")
 
 
 @app.command()
@@ -186,7 +146,11 @@ def ask(
 
     wanted: Any = protocol
     found = run(
-        loaded(model, load or ()), chosen_set(images, references, _levels(levels), seed), wanted, seed=seed, progress=progress
+        loaded(model, load or ()),
+        chosen_set(images, references, whole_numbers(levels), seed),
+        wanted,
+        seed=seed,
+        progress=progress,
     )
     typer.echo(
         f"accuracy {found.accuracy:.1%} [{found.low:.1%}, {found.high:.1%}], balanced {found.balanced_accuracy:.1%}, "
@@ -221,7 +185,7 @@ def tune(
     from tuning.tune import tune as run
 
     check(component, method, constraint)
-    train = exam_set(references, levels=_levels(levels), seed=seed, split="train", measure=False)
+    train = exam_set(references, levels=whole_numbers(levels), seed=seed, split="train", measure=False)
     wanted: Any = method
     done = run(loaded(model, load or ()), train, component, method=wanted, steps=steps, lr=lr, constraint=constraint, seed=seed,
                progress=progress, out=out)  # fmt: skip
@@ -249,7 +213,7 @@ def distance(
     from snellen.steps import chosen_set
     from stimuli.tables import write_csv
 
-    shown = chosen_set(images, references, _levels(levels), seed)
+    shown = chosen_set(images, references, whole_numbers(levels), seed)
     found = semantic_distance(loaded(model, load or ()), shown, seed=seed, progress=progress)
     _print([r for r in found.table if r["class"] == "all"], ("site", "cosine", "centred", "margin", "zero_shot"))
     if out is not None:
@@ -267,31 +231,6 @@ def report(run: Annotated[Path, typer.Argument(help="folder of a finished exam")
     typer.echo(f"Report: {redraw(run)}")
 
 
-@app.command()
-def verify(folder: Annotated[Path, typer.Argument(help="folder of activations, or of an exam")]) -> None:
-    """Check stored activations against their checksums.
-
-    Example:  snellen verify runs/demo
-    """
-    from snellen.steps import verify as check
-
-    problems, checked = check(folder)
-    for problem in problems:
-        typer.echo(problem, err=True)
-    typer.echo(f"{checked} folders of activations checked, {len(problems)} problems")
-    if problems:
-        raise typer.Exit(1)
-
-
-def _levels(text: str) -> tuple[int, ...]:
-    from stimuli.errors import InputError
-
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError as error:
-        raise InputError(f"Got --levels {text}; expected whole numbers from 1 to 5, such as --levels 1,3,5.") from error
-
-
 def _print(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
     """A plain table on stdout."""
     cells = [list(columns), *([_cell(row.get(c)) for c in columns] for row in rows)]
@@ -302,3 +241,6 @@ def _print(rows: list[dict[str, Any]], columns: tuple[str, ...]) -> None:
 
 def _cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+cli_activations.register(app)

@@ -51,12 +51,30 @@ def redraw(folder: Path) -> Path:
     return render(found, folder, draw_all(found, folder / "figures"))
 
 
-def verify(folder: Path) -> tuple[list[str], int]:
-    """Problems of every store at or below a folder, and how many stores there are."""
-    from hooks.store import Store
+def verify(folder: Path, *, drop: bool = False, progress: bool = False) -> tuple[list[str], int, int]:
+    """Problems of every store at or below a folder, how many stores there are, and how many stimuli were taken out."""
+    from hooks.compact import damaged
+    from hooks.compact import drop as take_out
 
-    stores = sorted(path.parent for path in folder.rglob("manifest.jsonl"))
+    stores = sorted(path.parent for path in folder.rglob("config.json") if "sites" in json.loads(path.read_text()))
     if not stores:
-        raise InputError(f"There are no activations at or below {folder} (no manifest.jsonl). Check the path.")
-    problems = [f"{store.name}: {problem}" for store in stores for problem in Store(store).verify()]
-    return problems, len(stores)
+        raise InputError(f"There are no activations at or below {folder} (no config.json of a store). Check the path.")
+    found = {store: [problem for _, problem in damaged(store, progress=progress)] for store in stores}
+    dropped = sum(take_out(store) for store, problems in found.items() if drop and problems)
+    return [f"{store.name}: {problem}" for store, problems in found.items() for problem in problems], len(stores), dropped
+
+
+def named_prompts(given: Sequence[str]) -> str | dict[str, str] | None:
+    """One question, or several as ``NAME=QUESTION``.
+
+    Raises:
+        InputError: several, of which one has no name.
+    """
+    if len(given) < 2:
+        return given[0] if given else None
+    pairs = [text.partition("=") for text in given]
+    if not all(equals for _, equals, _ in pairs):
+        raise InputError(
+            f"Got --prompt {len(given)} times; expected NAME=QUESTION each, such as --prompt 'what=What is shown?'."
+        )
+    return {name.strip(): question for name, _, question in pairs}

@@ -11,15 +11,13 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
-from PIL import Image
 from scipy import ndimage
 from scipy.interpolate import CubicSpline
-from scipy.signal import oaconvolve
 
 from stimuli.errors import InputError
+from stimuli.operations import convolve, lab2rgb, rgb2lab, shifted, splat, through_codec, to_uint8
 
 Rng = np.random.Generator
 Apply = Callable[[np.ndarray, float, Rng], np.ndarray]
@@ -40,7 +38,7 @@ def lens_blur(image: np.ndarray, radius: float, rng: Rng) -> np.ndarray:
     offsets = (np.arange((2 * reach + 1) * fine) + 0.5) / fine - reach - 0.5
     inside = (offsets[:, None] ** 2 + offsets[None, :] ** 2 <= radius**2).astype(float)
     kernel = inside.reshape(2 * reach + 1, fine, 2 * reach + 1, fine).sum((1, 3))
-    return _convolve(image, kernel / kernel.sum())
+    return convolve(image, kernel / kernel.sum())
 
 
 def motion_blur(image: np.ndarray, length: float, rng: Rng) -> np.ndarray:
@@ -50,16 +48,16 @@ def motion_blur(image: np.ndarray, length: float, rng: Rng) -> np.ndarray:
     reach = int(np.ceil(half)) + 1
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
     for step in np.linspace(-half, half, 8 * int(np.ceil(length)) + 1):
-        _splat(kernel, reach - step * np.sin(angle), reach + step * np.cos(angle))
-    return _convolve(image, kernel / kernel.sum()) if length > 1 else image
+        splat(kernel, reach - step * np.sin(angle), reach + step * np.cos(angle))
+    return convolve(image, kernel / kernel.sum()) if length > 1 else image
 
 
 def color_diffusion(image: np.ndarray, amount: float, rng: Rng) -> np.ndarray:
     """Lab a, b blurred with σ = 1.5·amount + 2 px and multiplied by ``amount`` (KADID 4)."""
-    lab = _rgb2lab(image)
+    lab = rgb2lab(image)
     for channel in (1, 2):
         lab[..., channel] = ndimage.gaussian_filter(lab[..., channel], 1.5 * amount + 2, mode="nearest") * amount
-    return _lab2rgb(lab)
+    return lab2rgb(lab)
 
 
 def color_saturation_1(image: np.ndarray, factor: float, rng: Rng) -> np.ndarray:
@@ -75,19 +73,19 @@ def color_saturation_2(image: np.ndarray, factor: float, rng: Rng) -> np.ndarray
     """Lab a, b times ``factor``; level 1 is the identity (KADID 8)."""
     if factor == 1:
         return image
-    lab = _rgb2lab(image)
+    lab = rgb2lab(image)
     lab[..., 1:] *= factor
-    return _lab2rgb(lab)
+    return lab2rgb(lab)
 
 
 def jpeg2000(image: np.ndarray, ratio: float, rng: Rng) -> np.ndarray:
     """JPEG 2000 (irreversible 9/7) at a compression ratio (KADID 9)."""
-    return _through_codec(image, format="JPEG2000", quality_mode="rates", quality_layers=[float(ratio)], irreversible=True)
+    return through_codec(image, format="JPEG2000", quality_mode="rates", quality_layers=[float(ratio)], irreversible=True)
 
 
 def jpeg(image: np.ndarray, quality: float, rng: Rng) -> np.ndarray:
     """Baseline JPEG at a libjpeg quality, 4:2:0 (KADID 10)."""
-    return _through_codec(image, format="JPEG", quality=int(quality))
+    return through_codec(image, format="JPEG", quality=int(quality))
 
 
 def white_noise(image: np.ndarray, variance: float, rng: Rng) -> np.ndarray:
@@ -117,9 +115,9 @@ def multiplicative_noise(image: np.ndarray, variance: float, rng: Rng) -> np.nda
 def brighten(image: np.ndarray, amount: float, rng: Rng) -> np.ndarray:
     """Two thirds a tone curve on RGB, one third the same curve on Lab L (KADID 16)."""
     curve = np.polyfit([0, 0.5, 1], [0, 0.5 + amount / 2, 1], 2)
-    lab = _rgb2lab(image)
+    lab = rgb2lab(image)
     lab[..., 0] = 100 * np.clip(np.polyval(curve, lab[..., 0] / 100), 0, 1)
-    return (2 * np.clip(np.polyval(curve, image), 0, 1) + _lab2rgb(lab)) / 3
+    return (2 * np.clip(np.polyval(curve, image), 0, 1) + lab2rgb(lab)) / 3
 
 
 def darken(image: np.ndarray, amount: float, rng: Rng) -> np.ndarray:
@@ -134,12 +132,9 @@ def mean_shift(image: np.ndarray, shift: float, rng: Rng) -> np.ndarray:
 
 def jitter(image: np.ndarray, pixels: float, rng: Rng) -> np.ndarray:
     """Five random warps of N(0, 1)·``pixels`` px, bilinear (KADID 19)."""
-    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]].astype(float)
     for _ in range(5):
-        dy, dx = rng.normal(0, pixels, (2, *rows.shape))
-        where = np.stack([rows + dy, columns + dx])
-        channels = [ndimage.map_coordinates(image[..., c], where, order=1, mode="nearest") for c in range(3)]
-        image = np.stack(channels, axis=2)
+        dy, dx = rng.normal(0, pixels, (2, *image.shape[:2]))
+        image = shifted(image, dy, dx)
     return image
 
 
@@ -220,7 +215,7 @@ def distort(image: np.ndarray, type: str, level: int, *, seed: int = 0, referenc
         )
     kind = TYPES[type]
     rng = np.random.default_rng([seed, zlib.crc32(reference.encode()), kind.number, level])
-    return _to_uint8(kind.apply(image / 255.0, value, rng))
+    return to_uint8(kind.apply(image / 255.0, value, rng))
 
 
 def severity(reference: np.ndarray, distorted: np.ndarray) -> tuple[float, float]:
@@ -235,49 +230,6 @@ def severity(reference: np.ndarray, distorted: np.ndarray) -> tuple[float, float
         return 100.0, 1.0
     ssim = structural_similarity(reference, distorted, channel_axis=2, data_range=255)
     return float(10 * np.log10(255**2 / error)), float(ssim)
-
-
-def _to_uint8(image: np.ndarray) -> np.ndarray:
-    return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
-
-
-def _convolve(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    reach = kernel.shape[0] // 2
-    padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="edge")
-    return np.asarray(oaconvolve(padded, kernel[..., None], mode="valid", axes=(0, 1)))
-
-
-def _splat(kernel: np.ndarray, y: float, x: float) -> None:
-    """Add one point of mass to the four pixels around (y, x), bilinearly."""
-    top, left = int(y), int(x)
-    for row, share_y in ((top, 1 - (y - top)), (top + 1, y - top)):
-        for column, share_x in ((left, 1 - (x - left)), (left + 1, x - left)):
-            if share_x * share_y > 0:
-                kernel[row, column] += share_x * share_y
-
-
-def _through_codec(image: np.ndarray, **options: object) -> np.ndarray:
-    buffer = BytesIO()
-    Image.fromarray(_to_uint8(image)).save(buffer, **options)  # type: ignore[arg-type]
-    with Image.open(BytesIO(buffer.getvalue())) as decoded:
-        return np.asarray(decoded.convert("RGB")) / 255.0
-
-
-def _rgb2lab(image: np.ndarray) -> np.ndarray:
-    from skimage.color import rgb2lab
-
-    return np.array(rgb2lab(image))
-
-
-def _lab2rgb(lab: np.ndarray) -> np.ndarray:
-    """Lab to RGB, clipped to the gamut; colours outside it are expected here and not worth a warning each."""
-    import warnings
-
-    from skimage.color import lab2rgb
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Conversion from CIE-LAB", category=UserWarning)
-        return np.asarray(lab2rgb(lab))
 
 
 QUALITY_BOUNDS_DB = {"excellent": 32.0, "good": 26.0, "fair": 22.0, "poor": 17.0}

@@ -9,6 +9,7 @@ change and not a property of the scene. The scenes have no semantics beyond the 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from sys import intern
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -44,14 +45,24 @@ def scene(seed: tuple[int, ...], size: int = 128) -> Scene:
     """One scene; the same for the same seed and size."""
     rng = np.random.default_rng(seed)
     side = size * SUPERSAMPLING
+    attributes = _content(rng)
+    canvas = {"leaves": _leaves, "stripes": _stripes, "clouds": _clouds}[attributes["ground"]](rng, side)
+    canvas = _levelled(canvas, rng)
+    canvas, inside = _with_object(canvas, COLOURS[attributes["colour"]], attributes["shape"], rng)
+    image, mask = (x.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, -1).mean((1, 3)) for x in (canvas, inside))
+    return Scene(np.round(image * 255).astype(np.uint8), attributes, mask[..., 0].astype(np.float32))
+
+
+def content(seed: tuple[int, ...]) -> dict[str, str]:
+    """The ``attributes`` of the scene of a seed, without making it."""
+    return _content(np.random.default_rng(seed))
+
+
+def _content(rng: np.random.Generator) -> dict[str, str]:
+    """The first draws of a scene."""
     ground = str(rng.choice(GROUNDS, p=(0.6, 0.2, 0.2)))
     colour, shape = str(rng.choice(list(COLOURS))), str(rng.choice(SHAPES))
-    canvas = {"leaves": _leaves, "stripes": _stripes, "clouds": _clouds}[ground](rng, side)
-    canvas = _levelled(canvas, rng)
-    canvas, inside = _with_object(canvas, COLOURS[colour], shape, rng)
-    image, mask = (x.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, -1).mean((1, 3)) for x in (canvas, inside))
-    attributes = {"colour": colour, "shape": shape, "ground": ground}
-    return Scene(np.round(image * 255).astype(np.uint8), attributes, mask[..., 0].astype(np.float32))
+    return {"colour": intern(colour), "shape": intern(shape), "ground": intern(ground)}
 
 
 def _palette(rng: np.random.Generator, n: int) -> np.ndarray:

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from sys import intern
+from typing import Literal
 
 import numpy as np
-from tqdm.auto import tqdm
 
-from stimuli import distortions, photos
+from stimuli.designs import build, plan
 from stimuli.errors import InputError
-from stimuli.scenes import scene
-from stimuli.taxonomy import CLEAN, Taxonomy
+from stimuli.references import Reference, builtin_references
 from stimuli.taxonomy import taxonomy as load_taxonomy
-from stimuli.types import Stimulus, StimulusSet, read_image
+from stimuli.types import Stimulus, StimulusSet
 
 Design = Literal["balanced", "crossed"]
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".jp2")
-_SPLITS = {"exam": 0, "train": 1}
+PIXELS_IN_MEMORY = 128 * 10**6
+"""Bytes of pixels up to which a built-in set holds its images; a larger one makes them when they are looked at."""
 
 
 def exam_set(
@@ -35,6 +34,7 @@ def exam_set(
     photographs: bool = True,
     measure: bool = True,
     progress: bool = False,
+    in_memory: bool | None = None,
 ) -> StimulusSet:
     """The built-in set: procedural scenes and bundled photographs, distorted at published parameters.
 
@@ -48,21 +48,29 @@ def exam_set(
         split: ``exam`` or ``train``.
         size: side of the images in px.
         photographs: whether to include the bundled photographs.
-        measure: whether to measure PSNR and SSIM of each stimulus.
+        measure: whether to measure PSNR and SSIM of each stimulus; makes every image once.
         progress: show a progress bar.
+        in_memory: whether to hold the images. Otherwise they are made when looked at, the same each time, and memory does not
+            grow with their pixels; read them in order, as a reference is then made once for all its stimuli. By default they
+            are held if all of them take at most ``PIXELS_IN_MEMORY`` bytes.
 
     Returns:
-        A set in memory, ordered by reference.
+        A set ordered by reference.
 
     Raises:
         InputError: unknown taxonomy, level, or design, or fewer than one reference.
     """
     if references < 1:
         raise InputError(f"Got references={references}; expected at least one source image.")
-    sources = _builtin_references(references, seed, split, size, photographs)
+    chosen = load_taxonomy(taxonomy)
+    planned = plan(chosen, levels, seed, design)
+    if in_memory is None:
+        in_memory = references * planned.per_reference * size * size * 3 <= PIXELS_IN_MEMORY
+    sources = builtin_references(references, seed, split, size, photographs)
+    stimuli = build(sources, planned, references, measure=measure, in_memory=in_memory, progress=progress)
     info = {"split": split, "references": references, "seed": seed, "size": size, "photographs": photographs}
-    name = f"snellen-{split}"
-    return _build(sources, load_taxonomy(taxonomy), levels, seed, design, measure, False, name, info, progress)
+    about = {"taxonomy": chosen.name, "levels": list(levels), "design": design}
+    return StimulusSet(stimuli, f"snellen-{split}", {**info, **about})
 
 
 def distorted_set(
@@ -91,9 +99,13 @@ def distorted_set(
     Raises:
         InputError: no references, unknown taxonomy or level, or an unreadable image while measuring.
     """
-    sources = (_Source(id, image, "file", {}) for id, image in references.items())
+    chosen = load_taxonomy(taxonomy)
+    planned = plan(chosen, levels, seed, design)
+    sources = (Reference(id, "file", image) for id, image in references.items())
+    stimuli = build(sources, planned, len(references), measure=measure, in_memory=False, progress=progress)
     info = {"split": "user", "references": len(references), "seed": seed}
-    return _build(sources, load_taxonomy(taxonomy), levels, seed, design, measure, True, name, info, progress)
+    about = {"taxonomy": chosen.name, "levels": list(levels), "design": design}
+    return StimulusSet(stimuli, name, {**info, **about})
 
 
 def images_in(folder: str | Path) -> list[Path]:
@@ -155,104 +167,9 @@ def _from_row(row: Mapping[str, str | None], path: Path, line: int) -> Stimulus:
         raise InputError(f"{path}, line {line}: {error}. Expected a whole number as level and a number as mos.") from error
     return Stimulus(
         id=row.get("id") or image,
-        reference=row.get("reference") or image,
-        type=row.get("type") or None,
+        reference=intern(row.get("reference") or image),
+        type=intern(kind) if (kind := row.get("type")) else None,
         level=level,
         mos=mos,
         pixels=path.parent / image,
-    )
-
-
-class _Source:
-    """A reference image before it is distorted."""
-
-    def __init__(self, id: str, image: np.ndarray | Path, source: str, attributes: Mapping[str, str]) -> None:
-        self.id, self.image, self.source, self.attributes = id, image, source, dict(attributes)
-
-    def read(self) -> np.ndarray:
-        return read_image(self.image) if isinstance(self.image, Path) else self.image
-
-
-def _builtin_references(count: int, seed: int, split: str, size: int, photographs: bool) -> Iterator[_Source]:
-    names = photos.EXAM if split == "exam" else photos.TRAIN
-    for index in range(count):
-        if photographs and index % 10 == 9 and (split == "train" or index // 10 < len(names)):
-            name, crop = names[(index // 10) % len(names)], index // 10 // len(names)
-            yield _Source(f"photo-{name}-{crop}", photos.photograph(name, size, crop, seed), "photo", {})
-        else:
-            made = scene((seed, _SPLITS[split], index), size)
-            yield _Source(f"scene-{split}-{seed}-{index:05d}", made.image, "scene", made.attributes)
-
-
-def _combinations(taxonomy: Taxonomy, label: str, levels: Sequence[int]) -> list[tuple[str | None, int | None]]:
-    """Every (type, level) of a class that changes an image; the clean class has just one."""
-    if label == CLEAN:
-        return [(None, None)]
-    found: list[tuple[str | None, int | None]] = []
-    for type in taxonomy.types_of(label):
-        for level in levels:
-            distortions.parameter(type, level)  # raises on unknown type or level
-            if level not in distortions.TYPES[type].identities:
-                found.append((type, level))
-    if not found:
-        raise InputError(
-            f"The class '{label}' of taxonomy '{taxonomy.name}' has nothing to show at levels {tuple(levels)}: "
-            "every one is an identity. Add another level."
-        )
-    return found
-
-
-def _build(
-    sources: Iterator[_Source],
-    taxonomy: Taxonomy,
-    levels: Sequence[int],
-    seed: int,
-    design: Design,
-    measure: bool,
-    lazy: bool,
-    name: str,
-    info: Mapping[str, Any],
-    progress: bool,
-) -> StimulusSet:
-    if design not in ("balanced", "crossed"):
-        raise InputError(f"Unknown design '{design}'. Expected 'balanced' or 'crossed'.")
-    cells = {label: _combinations(taxonomy, label, levels) for label in taxonomy.classes}
-    for number, label in enumerate(cells):
-        order = np.random.default_rng([seed, number]).permutation(len(cells[label]))
-        cells[label] = [cells[label][i] for i in order]
-    stimuli: list[Stimulus] = []
-    bar = tqdm(sources, desc="stimuli", total=info["references"], disable=not progress)
-    for index, source in enumerate(bar):
-        for choices in cells.values():
-            chosen = [choices[index % len(choices)]] if design == "balanced" else choices
-            stimuli += [_stimulus(source, type, level, seed, measure, lazy) for type, level in chosen]
-    about = {**info, "taxonomy": taxonomy.name, "levels": list(levels), "design": design}
-    return StimulusSet(stimuli, name, about)
-
-
-def _pixels(source: _Source, type: str | None, level: int | None, seed: int) -> np.ndarray:
-    image = source.read()
-    if type is None or level is None:
-        return image
-    return distortions.distort(image, type, level, seed=seed, reference=source.id)
-
-
-def _stimulus(source: _Source, type: str | None, level: int | None, seed: int, measure: bool, lazy: bool) -> Stimulus:
-    make = partial(_pixels, source, type, level, seed)
-    pixels = None if lazy and not measure else make()
-    psnr, ssim = (None, None)
-    if measure and pixels is not None:
-        psnr, ssim = distortions.severity(source.read(), pixels)
-    return Stimulus(
-        id=source.id if type is None else f"{source.id}+{type}-{level}",
-        reference=source.id,
-        type=type,
-        level=level,
-        signed_param=None if type is None or level is None else float(distortions.parameter(type, level)),
-        psnr=psnr,
-        ssim=ssim,
-        is_identity=type is not None and level in distortions.TYPES[type].identities,
-        source=source.source,
-        attributes=source.attributes,
-        pixels=make if lazy or pixels is None else pixels,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, overload
 
@@ -14,7 +15,7 @@ from stimuli.errors import InputError
 Pixels = np.ndarray | Path | Callable[[], np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stimulus:
     """One image shown to a model, and where it came from."""
 
@@ -46,17 +47,28 @@ class Stimulus:
     def image(self) -> np.ndarray:
         """The image as uint8 of shape (H, W, 3), exactly as stored: never resized, never re-encoded.
 
+        Copy it before changing it: it may be read-only, or the array that others see.
+
         Raises:
             InputError: the file is missing or not a readable image; the message names it.
         """
-        if isinstance(self.pixels, np.ndarray):
-            return self.pixels
-        return read_image(self.pixels) if isinstance(self.pixels, Path) else self.pixels()
+        return read_pixels(self.pixels)
 
     def metadata(self) -> dict[str, Any]:
         """All but the pixels, as JSON-able values."""
         names = ("id", "reference", "type", "level", "signed_param", "psnr", "ssim", "is_identity", "source", "mos")
         return {**{name: getattr(self, name) for name in names}, "attributes": dict(self.attributes)}
+
+
+def read_pixels(pixels: Pixels) -> np.ndarray:
+    """An image that is at hand, in a file, or made when asked for, as uint8 of shape (H, W, 3).
+
+    Raises:
+        InputError: the file is missing or not a readable image.
+    """
+    if isinstance(pixels, np.ndarray):
+        return pixels
+    return read_image(pixels) if isinstance(pixels, Path) else pixels()
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -98,14 +110,13 @@ class StimulusSet(Sequence[Stimulus]):
                 f"The stimulus set '{name}' is empty: zero images were found, at least one is needed. "
                 "Check the folder, the file endings and the filters."
             )
-        seen: set[str] = set()
-        for stimulus in self._stimuli:
-            if stimulus.id in seen:
-                raise InputError(
-                    f"The stimulus id '{stimulus.id}' occurs twice in '{name}'; ids must be unique. "
-                    "Rename one, or give the files an id column of their own."
-                )
-            seen.add(stimulus.id)
+        ids = sorted(stimulus.id for stimulus in self._stimuli)
+        twice = next((id for id, following in pairwise(ids) if id == following), None)
+        if twice is not None:
+            raise InputError(
+                f"The stimulus id '{twice}' occurs twice in '{name}'; ids must be unique. "
+                "Rename one, or give the files an id column of their own."
+            )
 
     @property
     def references(self) -> tuple[str, ...]:

@@ -1,11 +1,14 @@
 """Inputs: prompts are exact prefixes, answers are labelled, pixels are untouched."""
 
+from unittest.mock import Mock
+
 import numpy as np
 import pytest
 import torch
 
-from hooks.batch import render
+from hooks.batch import build_each
 from hooks.load import Mllm
+from hooks.prompt import encode, render
 from stimuli.errors import InputError
 from stimuli.types import StimulusSet
 
@@ -43,3 +46,33 @@ def test_text_alone_works_and_counts_must_match(llava: Mllm, six: StimulusSet) -
     assert render(llava.processor, "What?", False) == "USER: What? ASSISTANT:"
     with pytest.raises(InputError, match="Got 1 images and 2 prompts"):
         llava.inputs([six[0].image], ["a", "b"])
+
+
+@pytest.mark.parametrize("family", ["llava", "qwen"])
+@pytest.mark.parametrize("left", [False, True])
+def test_several_answers_are_built_from_one_look_at_the_images(
+    family: str, left: bool, six: StimulusSet, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mllm: Mllm = request.getfixturevalue(family)
+    images, prompts = [s.image for s in six[:2]], ["What?", "What does this image show, and why?"]
+    answers = [["blur", "white noise"], None, ["noise", "blur"]]
+    single = [mllm.inputs(images, prompts, said, eos=False, pad_left=left) for said in answers]
+    looks = Mock(wraps=encode)
+    monkeypatch.setattr("hooks.batch.encode", looks)
+    each = list(
+        build_each(
+            mllm.model, mllm.processor, mllm.stages, images, prompts, answers, eos=False, pad_left=left, device=mllm.device
+        )
+    )
+    assert looks.call_count == 1 and len(each) == 3
+    for one, many in zip(single, each, strict=True):
+        assert one.tensors.keys() == many.tensors.keys() and list(one.tensors) == list(many.tensors)
+        assert all(torch.equal(value, many.tensors[name]) for name, value in one.tensors.items())
+        assert (one.labels is None) is (many.labels is None)
+        assert one.labels is None or many.labels is None or torch.equal(one.labels, many.labels)
+        assert all(
+            torch.equal(getattr(one.layout, part), getattr(many.layout, part)) for part in ("image", "padding", "answer")
+        )
+    assert each[0].tensors["pixel_values"] is each[2].tensors["pixel_values"]
+    with pytest.raises(InputError, match="Got 2 images and 1 prompts"):
+        next(build_each(mllm.model, mllm.processor, mllm.stages, images, prompts[:1], answers))

@@ -123,7 +123,7 @@ def test_stimuli_extract_probe_ask_and_verify_work_together(tmp_path: Path) -> N
     assert (tmp_path / "p.csv").read_text().startswith("order,site")
     assert "accuracy" in run("ask", "--images", listing, "--out", tmp_path / "answers.csv", "--no-progress")
     assert "1 folders of activations checked, 0 problems" in run("verify", tmp_path)
-    shard = next((tmp_path / "a").glob("shard-*.safetensors"))
+    shard = next((tmp_path / "a").rglob("*.safetensors"))
     damaged = bytearray(shard.read_bytes())
     damaged[-5] ^= 1
     shard.write_bytes(damaged)

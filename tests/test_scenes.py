@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from stimuli.scenes import COLOURS, GROUNDS, SHAPES, scene
+from stimuli.scenes import COLOURS, GROUNDS, SHAPES, content, scene
 
 
 def test_a_scene_is_a_function_of_its_seed() -> None:
@@ -17,6 +17,10 @@ def test_attributes_name_what_is_shown() -> None:
     assert {a["shape"] for a in made} == set(SHAPES)
     assert {a["colour"] for a in made} == set(COLOURS)
     assert {a["ground"] for a in made} == set(GROUNDS)
+
+
+def test_attributes_are_known_without_making_the_scene() -> None:
+    assert all(content((2, 0, i)) == scene((2, 0, i), 16).attributes for i in range(20))
 
 
 def spectrum_slope(image: np.ndarray) -> float:

@@ -1,16 +1,19 @@
 """Sets of stimuli: built in, from a folder, from a CSV, and distorted versions of the user's own images."""
 
+import tracemalloc
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from stimuli import sets
+from stimuli import distortions, photos, references, sets
 from stimuli.distortions import TYPES, distort
 from stimuli.errors import InputError
 from stimuli.taxonomy import taxonomy
+from stimuli.types import Pixels, read_pixels
 
 
 def test_balanced_set_shows_each_reference_once_per_class() -> None:
@@ -46,6 +49,86 @@ def test_sets_are_deterministic_and_exam_and_training_share_no_reference() -> No
     assert not set(first.references) & set(train.references)
     pixels = {s.image.tobytes() for s in first}
     assert not any(s.image.tobytes() in pixels for s in train)
+
+
+@pytest.mark.parametrize("measure", [True, False])
+def test_images_made_on_demand_are_those_held_in_memory(measure: bool) -> None:
+    options = {"references": 20, "size": 32, "split": "train", "levels": (2, 5), "measure": measure}
+    held, lazy = (sets.exam_set(**options, in_memory=choice) for choice in (True, False))  # type: ignore[arg-type]
+    assert [s.metadata() for s in held] == [s.metadata() for s in lazy]
+    assert all(isinstance(s.pixels, np.ndarray) for s in held) and not any(isinstance(s.pixels, np.ndarray) for s in lazy)
+    for _ in range(2):
+        assert all(np.array_equal(a.image, b.image) for a, b in zip(held, lazy, strict=True))
+    assert np.array_equal(lazy[-1].image, held[-1].image)  # alone, and not in order
+
+
+def test_a_set_holds_its_images_up_to_the_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    def held(design: sets.Design) -> bool:
+        return isinstance(sets.exam_set(1, levels=(5,), design=design, size=16, measure=False)[-1].pixels, np.ndarray)
+
+    assert sets.PIXELS_IN_MEMORY == 128_000_000 and held("balanced") and held("crossed")
+    monkeypatch.setattr(sets, "PIXELS_IN_MEMORY", 8 * 16 * 16 * 3)
+    assert held("balanced") and not held("crossed")  # 8 classes; 18 types and the clean image
+    monkeypatch.setattr(sets, "PIXELS_IN_MEMORY", 8 * 16 * 16 * 3 - 1)
+    assert not held("balanced")
+
+
+def test_a_large_set_is_built_without_making_an_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> np.ndarray:
+        raise AssertionError("an image was made")
+
+    monkeypatch.setattr(references, "scene", never)
+    monkeypatch.setattr(photos, "photograph", never)
+    monkeypatch.setattr(distortions, "distort", never)
+    large = sets.exam_set(references=2500, measure=False)
+    assert len(large) == 20_000
+    with pytest.raises(AssertionError, match="an image was made"):
+        _ = large[0].image
+
+
+def test_memory_does_not_grow_with_pixels() -> None:
+    def bytes_of(count: int) -> int:
+        tracemalloc.start()
+        shown = sets.exam_set(references=count, size=64, photographs=False, measure=False, in_memory=False)
+        for stimulus in shown[: 8 * 12]:  # more references than are kept
+            _ = stimulus.image
+        held = tracemalloc.get_traced_memory()[0]
+        tracemalloc.stop()
+        return held
+
+    bytes_of(12)  # what is imported on first use
+    assert (bytes_of(512) - bytes_of(12)) / (8 * 500) < 600  # pixels of one image: 12288
+
+
+def test_several_threads_see_the_same_pixels() -> None:
+    shown = sets.exam_set(references=12, size=32, levels=(2, 5), measure=False, in_memory=False, seed=5)
+    alone = [s.image.copy() for s in shown]
+    with ThreadPoolExecutor(4) as pool:
+        for order in (range(len(shown)), np.random.default_rng(0).permutation(len(shown))):
+            seen = list(pool.map(lambda i: shown[int(i)].image, order))
+            assert all(np.array_equal(image, alone[i]) for image, i in zip(seen, order, strict=True))
+
+
+def test_distorted_set_holds_paths_and_the_users_own_arrays(tmp_path: Path) -> None:
+    gone, picture = tmp_path / "gone.png", np.zeros((8, 8, 3), np.uint8)
+    made = sets.distorted_set({"a": gone, "b": picture}, measure=False)
+    assert {id(s.pixels.reference.pixels) for s in made} == {id(gone), id(picture)}  # type: ignore[union-attr]
+    with pytest.raises(InputError, match="gone.png cannot be read"):
+        _ = made[0].image
+
+
+def test_measuring_reads_a_file_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Pixels] = []
+
+    def counted(pixels: Pixels) -> np.ndarray:
+        read.append(pixels)
+        return read_pixels(pixels)
+
+    monkeypatch.setattr(references, "read_pixels", counted)
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 56, 3), dtype=np.uint8)).save(tmp_path / "a.png")
+    made = sets.distorted_set({"a": tmp_path / "a.png"}, levels=(5,), design="crossed")
+    assert len(read) == 1 and all(s.psnr is not None for s in made)
+    assert not any(isinstance(s.pixels, np.ndarray) for s in made)
 
 
 def test_distorted_set_reads_the_users_files_on_demand(tmp_path: Path) -> None:

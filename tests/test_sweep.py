@@ -224,3 +224,14 @@ def test_a_dead_end_is_marked_and_never_the_best(result: SweepResult) -> None:
     found = sweep(given, n_boot=50, progress=False)
     assert [row["site"] for row in found.table if row["dead_end"]] == ["vision.0"]
     assert found.best("vision") == "vision.1" and not any(row["dead_end"] for row in result.table)
+
+
+def test_tokens_are_refused_with_the_poolings_that_give_one_row() -> None:
+    tokens = store()
+
+    def read(site: str) -> Activations:
+        return Activations(tokens.ids, tokens.values[site], np.arange(len(tokens.ids) + 1))
+
+    tokens.read = read  # type: ignore[method-assign]
+    with pytest.raises(InputError, match="several rows .*Extract with pool='mean'"):
+        sweep(tokens, progress=False)

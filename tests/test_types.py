@@ -1,6 +1,9 @@
 """Stimuli and sets of them."""
 
+import copy
 import json
+import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +40,14 @@ def test_metadata_is_json_and_holds_no_pixels() -> None:
     assert "pixels" not in stimulus.metadata()
 
 
+def test_a_stimulus_is_light_and_can_be_copied_replaced_and_pickled(tmp_path: Path) -> None:
+    stimulus = Stimulus("a", "r", "jpeg", 3, 24.0, attributes={"colour": "red"}, pixels=tmp_path / "a.png")
+    assert not hasattr(stimulus, "__dict__")
+    for other in (copy.copy(stimulus), copy.deepcopy(stimulus), pickle.loads(pickle.dumps(stimulus)), replace(stimulus)):
+        assert other == stimulus and other.pixels == stimulus.pixels
+    assert replace(stimulus, level=4).level == 4
+
+
 def test_sets_slice_select_and_split_by_reference() -> None:
     stimuli = some()
     assert len(stimuli[1:3]) == 2 and stimuli.references == ("r0", "r1", "r2")
@@ -49,7 +60,7 @@ def test_empty_sets_and_double_ids_are_refused() -> None:
     with pytest.raises(InputError, match="zero images were found"):
         StimulusSet([], "none")
     with pytest.raises(InputError, match="'a' occurs twice"):
-        StimulusSet([Stimulus("a", "a", None, None)] * 2, "double")
+        StimulusSet([Stimulus(id, id, None, None) for id in "abca"], "double")
 
 
 def test_images_are_read_only_when_looked_at() -> None:

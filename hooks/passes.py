@@ -1,0 +1,129 @@
+"""Forward passes of an extraction: as far as the last wanted site, pooled on the spot, the tower once per image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+
+from hooks.ahead import placed
+from hooks.batch import Batch, run
+from hooks.capture import Stop, capture, fires_once
+from hooks.load import Mllm
+from hooks.meter import Meter
+from hooks.places import cells
+from hooks.pool import Pooling, grid_of_pixels, pool, processed_rows
+from hooks.ragged import Rows
+from hooks.reuse import images_once
+
+INPUT_SITES = ("pixels", "processed")
+PLACES = 64
+"""Image sizes of which the places of tokens are remembered."""
+
+
+class Passes:
+    """Runs a model over batches with its sites captured; a context, for the hooks."""
+
+    def __init__(self, mllm: Mllm, sites: Sequence[str], how: Pooling, prompts: Mapping[str, str], seed: int) -> None:
+        self._mllm, self._how, self._prompts, self._seed = mllm, how, dict(prompts), seed
+        self._inputs = [site for site in sites if site in INPUT_SITES]
+        self._sites = [site for site in sites if site not in INPUT_SITES]
+        self._language = [site for site in self._sites if site.startswith("llm")]
+        self._once = {site: fires_once(mllm.stages, site, unproven=False) for site in self._sites}
+        self._places: dict[tuple[int, int], dict[str, torch.Tensor]] = {}
+        self._now: tuple[Batch, Sequence[str], Sequence[tuple[int, int]]] | None = None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Passes:
+        """Set the hooks."""
+        options: dict[str, Any] = {"stop": True, "keep": self._kept}
+        self._seen = self._stack.enter_context(capture(self._mllm.model, self._sites, self._mllm.stages, **options))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Remove them."""
+        self._stack.close()
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in hooks."""
+        return self._seen.seconds
+
+    def forget(self) -> None:
+        """Let go of what a pass that failed has left."""
+        self._seen.clear()
+        self._now = None
+
+    def __call__(
+        self, batches: Sequence[Batch], images: Sequence[np.ndarray], ids: Sequence[str], meter: Meter
+    ) -> dict[str, Rows]:
+        """What is kept of some stimuli.
+
+        Args:
+            batches: their inputs, one batch per prompt.
+            images: uint8 (H, W, 3) each.
+            ids: of the stimuli.
+            meter: where the time is written down.
+
+        Returns:
+            Site (with several prompts ``site@prompt`` where the prompt matters) to rows, on the device where they were computed.
+        """
+        result: dict[str, Rows] = {site: _input_site(site, batches[0], images) for site in self._inputs}
+        if not self._sites:
+            return result
+        sizes = [image.shape[:2] for image in images]
+        if self._how.how == "grid":
+            self._learn(sizes, next(iter(self._prompts.values())))
+        several = len(self._prompts) > 1 and bool(self._language)
+        with torch.inference_mode(), images_once(self._mllm.model) if several else nullcontext():
+            for name, batch in zip(self._prompts, batches, strict=True):
+                self._now = batch, ids, sizes
+                self._pass(batch, meter)
+                first = batch is batches[0]
+                for site in self._sites if first else self._language:
+                    key = f"{site}@{name}" if name and site.startswith("llm") else site
+                    result[key] = self._pooled(site)
+                self._seen.clear()
+                if not self._language:
+                    break
+        self._now = None
+        return result
+
+    def _pass(self, batch: Batch, meter: Meter) -> None:
+        tensors = placed(batch, self._mllm.device)
+        with meter.model():
+            try:
+                run(self._mllm.model, tensors, keep=1)
+            except Stop:
+                pass  # the last wanted site has fired; nothing behind it needs to run
+
+    def _pooled(self, site: str) -> Rows:
+        last: Any = self._seen[site]
+        return last if self._once[site] else self._rows(site, self._seen.all(site))
+
+    def _kept(self, site: str, value: torch.Tensor) -> Any:
+        return self._rows(site, value) if self._once[site] else value
+
+    def _rows(self, site: str, value: Any) -> Rows:
+        assert self._now is not None
+        batch, ids, sizes = self._now
+        places = [self._places[size][site] for size in sizes] if self._how.how == "grid" else ()
+        return pool(batch.layout, site, value, self._how, ids=ids, seed=self._seed, places=places)
+
+    def _learn(self, sizes: Sequence[tuple[int, int]], prompt: str) -> None:
+        """Where in the image the tokens are, for image sizes not met before."""
+        for size in dict.fromkeys(sizes):
+            if size not in self._places:
+                if len(self._places) >= PLACES and not set(self._places) <= set(sizes):
+                    del self._places[next(old for old in self._places if old not in sizes)]
+                with self._seen.paused():
+                    self._places[size] = cells(self._mllm, size, self._sites, self._how.number, prompt)
+
+
+def _input_site(site: str, batch: Batch, images: Sequence[np.ndarray]) -> torch.Tensor:
+    if site == "processed":
+        return processed_rows(batch.tensors, batch.layout.patches)
+    return torch.stack([grid_of_pixels(torch.tensor(image).permute(2, 0, 1) / 255) for image in images])

@@ -1,0 +1,151 @@
+"""The image features of a model, computed once where several prompts or answers ask about the same images."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import update_wrapper
+from typing import Any
+
+import torch
+from torch import nn
+
+METHOD = "get_image_features"
+"""How transformers names the way from pixels to the language model, in every family that has it in one place."""
+PLAIN = (torch.Tensor, torch.dtype, torch.device, str, bool, int, float, type(None))
+"""What can be compared, and handed out twice; a call that takes or gives anything else is not remembered."""
+
+
+@dataclass
+class Reuse:
+    """What became of the calls for image features inside the block, those that such a call makes itself not counted."""
+
+    computed: int = 0
+    reused: int = 0
+    inside: bool = False
+    """Whether a call is being computed."""
+
+
+@contextmanager
+def images_once(model: nn.Module) -> Iterator[Reuse]:
+    """Compute the image features of consecutive forward passes about the same pixels once, by vision tower and projector.
+
+    Every module with a method ``get_image_features`` remembers the last call of it. An equal call is given the same tensors, in
+    containers of its own; if one of the tensors was changed in place meanwhile, it is computed anew. Families without the
+    method, or whose forward does not call it (Mllama), run as without this, and so does a pass with gradients or in training.
+    Where the prompt enters the method (InstructBLIP's Q-Former), only passes about the same prompt share it.
+
+    In a pass that reuses, the sites of vision and projector do not fire: capture them in the first pass, and do not end a pass at
+    one of them. Weights, hooks and precision must stay as they are inside the block. The features stay in memory until it ends.
+
+    Args:
+        model: the model; left as it was after the block, also after an exception.
+
+    Yields:
+        How many calls were computed and how many reused.
+    """
+    reuse, wrapped = Reuse(), []
+    try:
+        for module in model.modules():
+            if callable(getattr(type(module), METHOD, None)):
+                wrapped.append((module, vars(module).get(METHOD)))
+                setattr(module, METHOD, _Remembering(module, getattr(module, METHOD), reuse))
+        yield reuse
+    finally:
+        for module, own in wrapped:
+            delattr(module, METHOD)
+            if own is not None:
+                setattr(module, METHOD, own)
+
+
+class _Remembering:
+    """A method in the place of a module's own, with a memo of its last call."""
+
+    def __init__(self, module: nn.Module, method: Callable[..., Any], reuse: Reuse) -> None:
+        self.module, self.method, self.reuse = module, method, reuse
+        self.memo: tuple[Any, Any, list[int]] | None = None  # arguments, output, and how often its tensors had changed
+        update_wrapper(self, method, updated=())  # generation reads the signature
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.reuse.inside:
+            return self.method(*args, **kwargs)
+        learns = torch.is_grad_enabled() or any(part.training for part in self.module.modules())
+        if self.memo and not learns and _equal(self.memo[0], (args, kwargs)) and _versions(self.memo[1]) == self.memo[2]:
+            self.reuse.reused += 1
+            return _rebuilt(self.memo[1])
+        self.reuse.computed += 1
+        self.reuse.inside = True
+        try:
+            return self.method(*args, **kwargs) if learns else self._computed((args, kwargs))
+        finally:
+            self.reuse.inside = False
+
+    def _computed(self, given: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
+        """The output, remembered if all of it can be; outside inference mode, where tensors count their changes in place."""
+        self.memo = None  # its memory is free before the next needs it
+        with torch.inference_mode(False), torch.no_grad():
+            key = _rebuilt(given, lambda leaf: leaf.clone() if isinstance(leaf, torch.Tensor) else leaf)
+            before, (args, kwargs) = _versions(key), _rebuilt(key)
+            output = self.method(*args, **kwargs)
+        if before != _versions(key) or not all(map(_plain, _leaves((key, output)))):
+            return output
+        self.memo = key, output, _versions(output)
+        return _rebuilt(output)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """A copy of the model that is made inside the block has the method of its own."""
+        return copy.deepcopy(self.method, memo)
+
+
+def _plain(leaf: Any) -> bool:
+    return isinstance(leaf, PLAIN) and not (isinstance(leaf, torch.Tensor) and leaf.is_inference())
+
+
+def _versions(value: Any) -> list[int]:
+    """How often each tensor was changed in place."""
+    return [leaf._version for leaf in _leaves(value) if isinstance(leaf, torch.Tensor)]
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, torch.Tensor):
+        same = (one.dtype, one.device, one.shape) == (other.dtype, other.device, other.shape)
+        return same and torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_equal(value, other[name]) for name, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(_equal, one, other))
+    return bool(one == other)
+
+
+def _leaves(value: Any) -> list[Any]:
+    """What is in nested containers, each object once."""
+    found: list[Any] = []
+    _rebuilt(value, found.append)
+    return found
+
+
+def _rebuilt(value: Any, leaf: Callable[[Any], Any] = lambda leaf: leaf, done: dict[int, Any] | None = None) -> Any:
+    """Nested lists, tuples and dictionaries (model outputs too) anew, with something else or the same in them."""
+    done = {} if done is None else done
+    if id(value) in done:
+        return done[id(value)]
+    new: Any
+    if isinstance(value, dict):
+        new = type(value).__new__(type(value))  # no constructor, which would put the fields into another order
+        put = OrderedDict.__setitem__ if isinstance(value, OrderedDict) else dict.__setitem__
+        for name, item in value.items():
+            put(new, name, _rebuilt(item, leaf, done))
+        for name, item in getattr(value, "__dict__", {}).items():
+            vars(new)[name] = _rebuilt(item, leaf, done)
+    elif isinstance(value, list | tuple):
+        items = [_rebuilt(item, leaf, done) for item in value]
+        new = type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    else:
+        new = leaf(value)
+    done[id(value)] = new
+    return new

@@ -1,0 +1,229 @@
+"""Adds batches of activations to a store: each is on disk, whole, before the next is written."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hooks import manifest, shards
+from hooks.manifest import Line
+from hooks.ragged import Ragged, Rows
+from hooks.store import FORMAT, Store, recipe, refuse_other
+from stimuli.tables import write_json
+
+MANY = 256
+"""Files of single batches that are put together into one, if their size has not reached ``shards.BYTES`` before."""
+LARGE = shards.BYTES // 8
+"""Files of this size stay as they are: writing them twice would cost more than it saves."""
+
+
+class Writer:
+    """One process's way into a store; several may write to the same one."""
+
+    def __init__(self, folder: str | Path, config: Mapping[str, Any], rank: int = 0) -> None:
+        """Begin a store, or go on with one of the same recipe.
+
+        Args:
+            folder: of the store.
+            config: the recipe: what the activations are of.
+            rank: of this process among those that write now; puts its folder in order.
+
+        Raises:
+            InputError: the folder holds activations of another recipe or format.
+        """
+        self.folder, self._rank = Path(folder), rank
+        _claim(self.folder, {"format": FORMAT, **config})
+        _sweep(self.folder)
+        self.done = set(Store(self.folder).ids)
+        """Ids that need not be computed again."""
+        self._part: Path | None = None
+        self._small: list[Line] = []
+        self._count = 0
+
+    def batch(self, rows: Sequence[Mapping[str, Any]], values: Mapping[str, Rows]) -> int:
+        """Write the activations of some stimuli; when this returns they outlast anything.
+
+        Args:
+            rows: the stimuli's metadata, each with its ``id``.
+            values: site to a tensor (stimuli, d), or to several rows per stimulus.
+
+        Returns:
+            Bytes written.
+
+        Raises:
+            OSError: the disk is full; what was written before is whole.
+        """
+        part = self._begin()
+        lines = [self._line(part, *group) for group in _groups([row["id"] for row in rows], values)]
+        manifest.append_lines(part / "stimuli.jsonl", rows)
+        manifest.append_lines(part / manifest.MANIFEST, [line.record() for line in lines])
+        self.done.update(row["id"] for row in rows)
+        self._small += [line for line in lines if line.bytes < LARGE]
+        if len(self._small) > MANY or sum(line.bytes for line in self._small) > shards.BYTES:
+            self._gather(keep=1)
+        return sum(line.bytes for line in lines)
+
+    def skip(self, id: str, reason: str) -> None:
+        """Record a stimulus that gave no activations."""
+        manifest.append_lines(self._begin() / "skipped.jsonl", [{"id": id, "reason": reason}])
+
+    def close(self, run: Mapping[str, Any] | None = None) -> None:
+        """Put small files together and say that nothing more will come; ``run`` is what the run measured of itself."""
+        if self._part is None:
+            return
+        with suppress(OSError):  # a full disk: the small files are as good, and the run's own figures can be missed
+            self._gather()
+            manifest.append_lines(self._part / manifest.MANIFEST, [{"run": dict(run or {})}])
+        self._part = None
+
+    def _begin(self) -> Path:
+        if self._part is None:
+            found = manifest.all_parts(self.folder)
+            number = 1 + max((int(part.name.split("-")[0]) for part in found), default=0)
+            name = f"{number:05d}-rank{self._rank:05d}-{secrets.token_hex(4)}"
+            self._part, self._small, self._count = self.folder / manifest.PARTS / name, [], 0
+            self._part.mkdir(parents=True)
+            write_json(manifest.owner(), self._part / "owner.json")
+        return self._part
+
+    def _line(self, part: Path, ids: Sequence[str], tensors: Mapping[str, torch.Tensor]) -> Line:
+        """Write one group of stimuli into as few files as hold it."""
+        return write_group(part, tuple(ids), {name: shards.part(value) for name, value in tensors.items()}, self._name)
+
+    def _name(self) -> str:
+        self._count += 1
+        return f"shard-{self._count - 1:05d}.safetensors"
+
+    def _gather(self, keep: int = 0) -> None:
+        """Put the files of earlier batches together, all but the last ``keep``."""
+        cut = len(self._small) - keep
+        old, self._small = self._small[:cut], self._small[cut:]
+        last = [self._replaced(group) for group in _runs(old)][-1:]
+        self._small = [*(line for line in last if line.bytes < shards.BYTES // 2), *self._small]
+
+    def _replaced(self, old: Sequence[Line]) -> Line:
+        """Several groups as one; the old files are removed once the manifest names the new one."""
+        if len(old) == 1:
+            return old[0]
+        part = old[0].part
+        line = gathered(part, [(one, None) for one in old], self._name)
+        files = [name for one in old for name in one.files]
+        manifest.append_lines(part / manifest.MANIFEST, [line.record(replaces=files)])
+        for name in files:
+            (part / name).unlink(missing_ok=True)
+        return line
+
+
+def _runs(lines: Sequence[Line]) -> list[list[Line]]:
+    """Neighbours that fit into one file together."""
+    runs: list[list[Line]] = []
+    for line in lines:
+        fits = runs and sum(one.bytes for one in runs[-1]) + line.bytes <= shards.BYTES
+        runs = [*runs[:-1], [*runs[-1], line]] if fits else [*runs, [line]]
+    return runs
+
+
+def write_group(part: Path, ids: tuple[str, ...], parts: Mapping[str, shards.Part], name: Any) -> Line:
+    """Write tensors of one group of stimuli into as few files as hold them, none above ``shards.BYTES`` if it can be."""
+    tensors: dict[str, Any] = {}
+    files: dict[str, int] = {}
+    for group in _packed(parts):
+        file = name()
+        tensors |= shards.write(part / file, group)
+        files[file] = (part / file).stat().st_size
+    return Line(part, ids, files, tensors)
+
+
+Chosen = tuple[Line, np.ndarray | None]
+"""A group, and which of its stimuli (all if None)."""
+
+
+def gathered(part: Path, old: Sequence[Chosen], name: Any) -> Line:
+    """Several groups as one, streamed from file to file."""
+    ids = tuple(id for line, rows in old for id in (line.ids if rows is None else [line.ids[i] for i in rows]))
+    return write_group(part, ids, {key: _joined(old, key) for key in old[0][0].tensors}, name)
+
+
+def _joined(old: Sequence[Chosen], key: str) -> shards.Part:
+    if key.endswith(manifest.offsets("")):
+        steps = [np.diff(_map(line, key)) if rows is None else np.diff(_map(line, key))[rows] for line, rows in old]
+        return shards.part(torch.from_numpy(np.concatenate([[0], np.cumsum(np.concatenate(steps))]).astype(np.int64)))
+    first = old[0][0].tensors[key]
+    count = sum(line.tensors[key]["shape"][0] if rows is None else len(_rows(line, key, rows)) for line, rows in old)
+    return shards.Part(first["dtype"], (count, *first["shape"][1:]), _bytes(old, key))
+
+
+def _bytes(old: Sequence[Chosen], key: str) -> Iterator[Any]:
+    for line, rows in old:
+        if rows is None:
+            yield from shards.chunks(line.part / line.tensors[key]["file"], key, line.tensors[key])
+        else:
+            yield np.ascontiguousarray(_map(line, key)[_rows(line, key, rows)]).data.cast("B")
+
+
+def _map(line: Line, key: str) -> np.ndarray:
+    return shards.mapped(line.part / line.tensors[key]["file"], key, line.tensors[key])
+
+
+def _rows(line: Line, key: str, rows: np.ndarray) -> np.ndarray:
+    """The rows of a tensor that belong to the chosen stimuli."""
+    bounds = manifest.offsets(key)
+    if bounds not in line.tensors:
+        return rows
+    at = _map(line, bounds)
+    return np.concatenate([np.arange(at[i], at[i + 1]) for i in rows])
+
+
+def _packed(parts: Mapping[str, shards.Part]) -> Iterator[dict[str, shards.Part]]:
+    """The tensors in order, in as few files of at most ``shards.BYTES`` as hold them."""
+    group: dict[str, shards.Part] = {}
+    for name, one in parts.items():
+        if group and sum(other.size for other in group.values()) + one.size > shards.BYTES - 1024 * (len(group) + 1):
+            yield group
+            group = {}
+        group[name] = one
+    if group:
+        yield group
+
+
+def _groups(ids: Sequence[str], values: Mapping[str, Rows]) -> Iterator[tuple[Sequence[str], dict[str, torch.Tensor]]]:
+    """The batch as it is, or in halves where one site alone would fill more than a file."""
+    if len(ids) > 1 and max((value.nbytes for value in values.values()), default=0) > shards.BYTES - 1024**2:
+        middle = len(ids) // 2
+        yield from _groups(ids[:middle], {site: value[:middle] for site, value in values.items()})
+        yield from _groups(ids[middle:], {site: value[middle:] for site, value in values.items()})
+        return
+    tensors: dict[str, torch.Tensor] = {}
+    for site, value in values.items():
+        if isinstance(value, Ragged):
+            tensors |= {site: value.rows, manifest.offsets(site): value.ends()}
+        else:
+            tensors[site] = value
+    yield ids, tensors
+
+
+def _claim(folder: Path, config: Mapping[str, Any]) -> None:
+    """Write the recipe, or compare with the one that is there; whoever comes first wins."""
+    if not (folder / "config.json").is_file():
+        manifest.write_once(folder / "config.json", config)
+    refuse_other(recipe(folder), config, folder)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed processes of this machine left behind: half-written files, and files that no line names."""
+    for part in manifest.all_parts(folder):
+        if manifest.writing(part) is not False:
+            continue
+        named = {name for line in manifest.lines(part) for name in line.files}
+        for file in (*part.glob(".*.tmp"), *part.glob("*.safetensors")):
+            if file.name not in named:
+                file.unlink(missing_ok=True)
+        if not any((part / name).is_file() for name in (manifest.MANIFEST, "skipped.jsonl")):
+            shutil.rmtree(part, ignore_errors=True)

@@ -1,0 +1,125 @@
+"""Commands about stored activations: extract, verify, compact, merge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from snellen.cli_options import Images, Levels, Loading, Model, Progress, References, Seed, resumable, whole_numbers
+
+Folder = Annotated[Path, typer.Argument(help="folder of activations")]
+
+
+def extract(
+    model: Model = "embedded",
+    out: Annotated[Path, typer.Option(help="folder of activations; a killed run goes on there")] = Path("runs/activations"),
+    images: Images = "embedded",
+    references: References = 40,
+    levels: Levels = "1,3,5",
+    sites: Annotated[str, typer.Option(help="all, or names, comma-separated")] = "all",
+    pool: Annotated[
+        str, typer.Option(help="mean, max, last, cls, grid:G, none (all tokens), random:K or stride:K tokens")
+    ] = "mean",
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="the question, or NAME=QUESTION several times; the distortion question by default"),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="stimuli per forward pass; halved where memory runs out")] = 16,
+    dtype: Annotated[str | None, typer.Option(help="to store in: float32, bfloat16 or float16")] = None,
+    workers: Annotated[int | None, typer.Option(help="threads that read and distort images ahead of the model")] = None,
+    rank: Annotated[
+        int | None, typer.Option(help="which of several processes this is, from 0; torchrun says so itself")
+    ] = None,
+    world_size: Annotated[int | None, typer.Option(help="how many processes share the folder")] = None,
+    job: Annotated[str | None, typer.Option(help="a name common to processes started together; from torchrun or SLURM")] = None,
+    seed: Seed = 0,
+    strict: Annotated[bool, typer.Option("--strict", help="stop at the first stimulus that would be left out")] = False,
+    load: Loading = None,
+    progress: Progress = True,
+) -> None:
+    """Store the activations of a set of stimuli.
+
+    Examples:  snellen extract embedded --out runs/a --sites vision.3,projector
+               snellen extract ./my-checkpoint --load dtype=bfloat16 --load adapter=./my-lora --pool grid:4
+               torchrun --standalone --nproc-per-node 8 -m snellen extract ./my-checkpoint --images photos.csv --out runs/b
+               snellen extract ./my-checkpoint --rank $SLURM_ARRAY_TASK_ID --world-size 64 --out /shared/c
+    """
+    from hooks.extract import extract as run
+    from hooks.ranks import share
+    from snellen.models import loaded
+    from snellen.steps import chosen_set, named_prompts
+
+    mine = share(rank, world_size, job)
+    how = list(load or ())
+    if mine.device is not None and not any(pair.split("=")[0] in ("device", "device_map") for pair in how):
+        how.append(f"device={mine.device}")
+    wanted: Any = sites if sites == "all" else sites.split(",")
+    with resumable():
+        shown = chosen_set(images, references, whole_numbers(levels), seed)
+        store = run(
+            loaded(model, how), shown, wanted, pool, out, prompt=named_prompts(prompt or ()), batch_size=batch_size, dtype=dtype,
+            seed=seed, workers=workers, rank=mine.rank, world_size=mine.world_size, job=mine.job, progress=progress, strict=strict,
+        )  # fmt: skip
+    typer.echo(
+        f"{len(store.ids)} stimuli, {len(store.sites)} sites, {store.bytes / 1e6:.1f} MB in {out}; {len(store.skipped)} left out"
+    )
+
+
+def verify(
+    folder: Annotated[Path, typer.Argument(help="folder of activations, or of an exam")],
+    drop: Annotated[bool, typer.Option("--drop", help="take out what is damaged; extract computes it anew")] = False,
+    progress: Progress = True,
+) -> None:
+    """Check stored activations against their checksums.
+
+    Examples:  snellen verify runs/demo
+               snellen verify runs/a --drop
+    """
+    from snellen.steps import verify as check
+
+    problems, checked, dropped = check(folder, drop=drop, progress=progress)
+    for problem in problems:
+        typer.echo(problem, err=True)
+    typer.echo(f"{checked} folders of activations checked, {len(problems)} problems")
+    if dropped:
+        typer.echo(f"{dropped} stimuli taken out; run the extraction again to compute them anew")
+    if problems and not drop:
+        raise typer.Exit(1)
+
+
+def compact(
+    folder: Folder,
+    force: Annotated[bool, typer.Option("--force", help="also if a run on another machine never finished")] = False,
+    progress: Progress = True,
+) -> None:
+    """Put the files of a folder of activations together, as few as hold them, so that each site reads as one memory map.
+
+    Example:  snellen compact runs/a
+    """
+    from hooks.compact import compact as run
+
+    store = run(folder, force=force, progress=progress)
+    files = len(list(folder.rglob("*.safetensors")))
+    typer.echo(f"{len(store.ids)} stimuli, {store.bytes / 1e6:.1f} MB in {files} files")
+
+
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="folders of activations of one recipe")],
+    out: Annotated[Path, typer.Option(help="folder to join them in; the sources stay as they are")],
+) -> None:
+    """Join folders of activations of the same model, sites and pooling.
+
+    Example:  snellen merge disk1/a disk2/a --out runs/a
+    """
+    from hooks.compact import merge as run
+
+    store = run(list(folders), out)
+    typer.echo(f"{len(store.ids)} stimuli, {store.bytes / 1e6:.1f} MB in {out}")
+
+
+def register(app: typer.Typer) -> None:
+    """Make these commands part of the command line."""
+    for command in (extract, verify, compact, merge):
+        app.command()(command)

@@ -1,0 +1,48 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+
+Model = Annotated[str, typer.Argument(help="embedded, embedded-template, a checkpoint folder or a hub id")]
+Images = Annotated[str, typer.Option(help="embedded, a folder of pristine images, or a CSV of labelled ones")]
+References = Annotated[int, typer.Option(help="source images of the built-in set")]
+Levels = Annotated[str, typer.Option(help="published distortion levels, comma-separated")]
+Seed = Annotated[int, typer.Option(help="everything is deterministic given the seed")]
+Loading = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--load",
+        help="how to load the model, KEY=VALUE, may be repeated: dtype, device, device_map, quantization, adapter, revision, "
+        "trust_remote_code, stages",
+    ),
+]
+Progress = Annotated[bool, typer.Option(help="show progress")]
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Ctrl-C is one line and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo("\nsnellen: interrupted. What was finished is kept; the same command goes on.", err=True)
+        raise typer.Exit(130) from None
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Read ``1,3,5``.
+
+    Raises:
+        InputError: something else.
+    """
+    from stimuli.errors import InputError
+
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError as error:
+        raise InputError(f"Got --levels {text}; expected whole numbers from 1 to 5, such as --levels 1,3,5.") from error
