@@ -125,7 +125,14 @@ def reading(megabytes: int) -> list[dict[str, Any]]:
                 opened.append(time.perf_counter() - start)
                 np.asarray(acts.values)
                 looked.append(time.perf_counter() - start)
-            rows.append({"store": name, "megabytes": megabytes, "open_ms": 1000 * np.median(opened), "array_ms": 1000 * np.median(looked)})
+            rows.append(
+                {
+                    "store": name,
+                    "megabytes": megabytes,
+                    "open_ms": 1000 * np.median(opened),
+                    "array_ms": 1000 * np.median(looked),
+                }
+            )
             print(
                 f"  {megabytes} MB per site, {name:10}  opened in {rows[-1]['open_ms']:6.2f} ms, as one array after "
                 f"{rows[-1]['array_ms']:6.2f} ms"

@@ -185,7 +185,7 @@ def tune(
     from tuning.tune import tune as run
 
     check(component, method, constraint)
-    train = exam_set(references, levels=whole_numbers(levels), seed=seed, split="train", measure=False)
+    train = exam_set(references, levels=whole_numbers(levels), seed=seed, split="train", measure=False, in_memory=True)
     wanted: Any = method
     done = run(loaded(model, load or ()), train, component, method=wanted, steps=steps, lr=lr, constraint=constraint, seed=seed,
                progress=progress, out=out)  # fmt: skip

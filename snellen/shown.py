@@ -33,7 +33,7 @@ def stimulus_sets(settings: ExamConfig, progress: bool = False) -> tuple[Stimulu
     options: dict[str, Any] = {"taxonomy": settings.taxonomy, "levels": settings.levels, "seed": settings.seed}
     if settings.images == "embedded":
         shown = exam_set(settings.references, progress=progress, **options)
-        train = exam_set(settings.train_references, split="train", measure=False, progress=progress, **options)
+        train = exam_set(settings.train_references, split="train", measure=False, in_memory=True, progress=progress, **options)
         return shown, train, []
     if settings.images.lower().endswith(".csv"):
         whole = from_csv(settings.images)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -107,9 +108,10 @@ def kill_again_and_again(folder: Path, kills: int) -> None:
     mllm, shown = load("embedded", device="cpu"), exam_set(12, levels=(3, 5), measure=False)
     draw, struck, states = random.Random(0), 0, set()
     for pool in ("mean", "none"):
-        options: dict[str, Any] = {"sites": ["vision.2", "projector", "llm.1"], "pool": pool, "batch_size": 2, "progress": False}
+        options = {"sites": ["vision.2", "projector", "llm.1"], "pool": pool, "batch_size": 2, "progress": False}
+        work = partial(extract, mllm, shown, **options)
         start = time.monotonic()
-        if child(lambda out: extract(mllm, shown, out=out, **options), folder / f"{pool}-whole", None):
+        if child(work, folder / f"{pool}-whole", None):
             raise SystemExit("the uninterrupted run failed")
         whole = time.monotonic() - start
         out = folder / f"{pool}-killed"
@@ -118,12 +120,12 @@ def kill_again_and_again(folder: Path, kills: int) -> None:
                 break
             if len(Store(out).ids if (out / "config.json").exists() else ()) > len(shown) * 0.9:
                 out = fresh(out)
-            struck += child(lambda out: extract(mllm, shown, out=out, **options), out, draw.uniform(0, whole / 2)) == -signal.SIGKILL
+            struck += child(work, out, draw.uniform(0, whole / 2)) == -signal.SIGKILL
             if (out / "config.json").exists():
                 store = Store(out)
                 assert len(set(store.ids)) == len(store.ids)
                 states.add((pool, len(store.ids)))
-        assert child(lambda out: extract(mllm, shown, out=out, **options), out, None) == 0
+        assert child(work, out, None) == 0
     print(json.dumps({"kills": struck, "moments": len(states)}))
 
 
@@ -140,7 +142,7 @@ def child(work: Any, out: Path, kill_after: float | None) -> int:
     pid = os.fork()
     if pid == 0:
         try:
-            work(out)
+            work(out=out)
             os._exit(0)
         except BaseException:
             import traceback
