@@ -174,7 +174,7 @@ def patches(tensors: Mapping[str, Any], tokens: tuple[int, ...], cls: int = 0, e
         return Patches(tokens, (1,) * n, tuple((sizes // side).prod(1).tolist()), None, cls, extra)
     if images.ndim == 6 and images.shape[1] == 1:  # (n, 1, tiles, 3, H, W), one row of tokens over all tiles, empty ones too
         return Patches(tokens, (1,) * n, grid, (images != 0).flatten(3).any(3)[:, 0], cls, extra)
-    mask = tensors.get("pixel_attention_mask")
+    mask = _padding(tensors)
     if images.ndim == 5 and len(images) == n:  # (n, tiles, 3, H, W), padded with empty tiles
         real = (images != 0).flatten(2).any(2)
         kept = mask[real] if mask is not None and mask.ndim == 4 and mask.shape[:2] == real.shape else None
@@ -184,6 +184,15 @@ def patches(tensors: Mapping[str, Any], tokens: tuple[int, ...], cls: int = 0, e
     return Patches(
         tokens, _shares(sizes.tolist(), tokens), grid, mask.bool() if fits and mask is not None else None, cls, extra
     )
+
+
+def _padding(tensors: Mapping[str, torch.Tensor]) -> torch.Tensor | None:
+    """What of each padded crop is image, as the processor says: a mask of pixels or patches, or places that are none."""
+    for name in ("pixel_attention_mask", "pixel_mask"):
+        if name in tensors:
+            return tensors[name]
+    places = tensors.get("image_position_ids")
+    return None if places is None else (places >= 0).all(-1)
 
 
 def _shares(sizes: Sequence[float], tokens: tuple[int, ...]) -> tuple[int, ...]:

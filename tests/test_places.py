@@ -59,7 +59,7 @@ def hooks_of(mllm: Mllm) -> int:
 
 @contextmanager
 def unchanged(mllm: Mllm) -> Iterator[None]:
-    """The model gives the same, has the same hooks and the same weights after the block."""
+    """The model gives the same and has the same hooks after the block."""
     image = np.random.default_rng(5).integers(0, 256, (112, 112, 3), dtype=np.uint8)
     last = list(mllm.stages.sites)[-1]
     before, hooks, mode = features(mllm, image, last), hooks_of(mllm), mllm.model.training
@@ -101,6 +101,13 @@ def test_windows_are_read_in_their_own_order(families: Any) -> None:
     windows = [8 * half + column + 4 * row for half in (0, 1) for column in range(4) for row in (0, 1)]  # of 2 x 1 cells each
     assert found["vision.embed"].argmax(1).tolist() == [cell for cell in windows for _ in range(8)]
     assert torch.allclose(found["vision.embed"].sum(0), torch.full((16,), 8.0))
+
+
+@pytest.mark.parametrize("family", ["gemma4", "aria"])
+def test_padded_patches_are_no_rows_of_the_image(family: str, families: Any) -> None:
+    for size in ((56, 112), (112, 112)):
+        rows = cells(families(family), size, ["vision.0"], 2, "What?")["vision.0"]
+        assert bool((rows.sum(1) > 0.99).all()) and len(rows) > 0
 
 
 def test_tiles_thumbnail_and_separators(families: Any) -> None:
