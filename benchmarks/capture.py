@@ -31,8 +31,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -44,16 +43,9 @@ import numpy as np
 import torch
 
 from benchmarks import peers
-from benchmarks.peers import OPTIONS, Done, Peer
+from benchmarks.peers import OPTIONS, Done, Peer, Snellen, Task
 from hooks.batch import bookkeeping
-from hooks.capture import Stop, capture
-from hooks.outbox import Outbox, Parcel
-from hooks.pool import pool
 from hooks.resolve import find_stages
-from hooks.stages import Stages
-from hooks.store import Store
-from hooks.tokens import TokenLayout
-from hooks.writer import Writer
 
 SIZES: dict[str, dict[str, tuple[int, ...]]] = {
     "small": {"vision": (256, 6, 224, 16, 1024), "language": (256, 6, 4000, 768, 4)},
@@ -65,39 +57,6 @@ IMAGE = 3
 """The image's placeholder in the prompt."""
 ON_GPU = ("bare", "Snellen, pooled", "Snellen, pooled to disk", "Snellen, up to projector")
 """The variants that a GPU times unless told otherwise."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What every variant works on."""
-
-    model: Any
-    inputs: dict[str, torch.Tensor]
-    stages: Stages
-    layout: TokenLayout
-    layers: dict[str, str]
-    """Site to module name."""
-    in_a_row: int
-
-    @property
-    def near(self) -> float:
-        """How near two ways to the same value come."""
-        return 1e-4 if self.model.dtype == torch.float32 else 2e-2
-
-    def forward(self) -> Any:
-        """One bare pass."""
-        return self.model(**self.inputs, **OPTIONS)
-
-    def self_test(self) -> None:
-        """The map of the model's stages proven by running it."""
-        with torch.inference_mode(False):
-            self.stages.verify(self.model, {name: value.clone() for name, value in self.inputs.items()})
-
-    def repeated(self, run: Callable[[], Any]) -> Done:
-        """Something so many times; nothing is kept."""
-        for _ in range(self.in_a_row):
-            run()
-        return Done()
 
 
 def random_llava(size: str, device: str, dtype: torch.dtype) -> Any:
@@ -139,54 +98,6 @@ def task_of(size: str, given: argparse.Namespace) -> Task:
     layout = bookkeeping(model, stages, inputs)
     layers = {site: path for site, path in stages.sites.items() if not site.endswith(".embed")}
     return Task(model, {name: value.to(model.device) for name, value in inputs.items()}, stages, layout, layers, given.in_a_row)
-
-
-class Snellen:
-    """Captured, pooled in the hook, sent and perhaps written beside the next pass, as ``hooks.extract`` does."""
-
-    def __init__(
-        self, task: Task, how: str, folder: Path | None = None, sites: tuple[str, ...] = (), stop: bool = False
-    ) -> None:
-        self._task, self._how, self._stop = task, how, stop
-        self._sites = sites or tuple(task.layers)
-        self._outbox, self._count = Outbox(), 0
-        self._writer = Writer(folder, {"sites": list(self._sites), "pool": how}) if folder else None
-
-    def __call__(self) -> Done:
-        """So many passes."""
-        options: dict[str, Any] = {
-            "stop": self._stop,
-            "keep": lambda site, value: pool(self._task.layout, site, value, self._how),
-        }
-        waiting: Future[int] | None = None
-        written = 0
-        with ThreadPoolExecutor(1) as disk, capture(self._task.model, self._sites, self._task.stages, **options) as seen:
-            for _ in range(self._task.in_a_row):
-                try:
-                    self._task.forward()
-                except Stop:
-                    pass
-                parcel = self._outbox.send(seen, None)
-                seen.clear()
-                written += waiting.result() if waiting else 0
-                waiting = disk.submit(self._arrived, parcel)
-            written += waiting.result() if waiting else 0
-        return Done(parcel.values, sum(value.nbytes for value in parcel.values.values()), written)
-
-    def _arrived(self, parcel: Parcel) -> int:
-        parcel.wait()
-        assert not parcel.bad()
-        if self._writer is None:
-            return 0
-        first = self._count
-        self._count += self._task.layout.n
-        return self._writer.batch([{"id": str(i)} for i in range(first, self._count)], parcel.values)
-
-    def read(self) -> dict[str, torch.Tensor]:
-        """The rows of the last batch, as they are on disk."""
-        assert self._writer is not None
-        store, ids = Store(self._writer.folder), range(self._count - self._task.layout.n, self._count)
-        return {site: torch.from_numpy(np.stack([store.read(site).of(str(i)) for i in ids])) for site in self._sites}
 
 
 def variants(task: Task, folder: Path, only: Sequence[str]) -> dict[str, Callable[[], Done]]:
@@ -321,16 +232,16 @@ def _row(own: Sequence[float], bare: Sequence[float], cost: Done, task: Task) ->
 
 def table(found: Mapping[str, Any], setting: Mapping[str, Any]) -> str:
     """One size, for reading."""
-    told = ("batch", "dtype", "device", "threads", "in_a_row", "repeats")
-    head = f"{found['size']}: {found['millions']:.0f} M parameters, {len(found['sites'])} sites, "
-    lines = [head + ", ".join(f"{name} {setting[name]}" for name in told) + "; values equal"]
-    lines.append(
-        f"  {'':30} {'ms per batch':>12} {'x bare':>8} {'min to max':>18} {'MB held':>9} {'MB written':>11}  per stimulus"
-    )
+    where = setting["gpu"] or setting["device"]
+    lines = [
+        f"{found['size']}: {found['millions']:.0f} M parameters, {setting['dtype']} on {where}, threads: {setting['threads']}; batches "
+        f"of {setting['batch']}, {setting['in_a_row']} in a row; {len(found['sites'])} sites; {setting['repeats']} repeats; values equal",
+        f"  {'':29} {'ms per batch':>12} {'x bare':>8} {'min to max':>20} {'MB held':>10} {'written':>8}  per stimulus",
+    ]
     for name, row in found["variants"].items():
         span = f"{row['min_ms']:.1f} to {row['max_ms']:.1f}"
         sizes = [f"{row[key]:.3f}" if row[key] else "-" for key in ("held_mb", "written_mb")]
-        lines.append(f"  {name:30} {row['median_ms']:12.1f} {row['ratio']:8.3f} {span:>18} {sizes[0]:>9} {sizes[1]:>11}")
+        lines.append(f"  {name:29} {row['median_ms']:12.1f} {row['ratio']:8.3f} {span:>20} {sizes[0]:>10} {sizes[1]:>8}")
     return "\n".join(lines)
 
 
@@ -343,7 +254,8 @@ def settings(given: argparse.Namespace) -> dict[str, Any]:
         except metadata.PackageNotFoundError:
             versions[name] = None
     gpu = torch.cuda.get_device_name() if given.device.startswith("cuda") else None
-    return {**vars(given), "out": None, "platform": platform.platform(), "gpu": gpu, "versions": versions}
+    chosen = {name: value for name, value in vars(given).items() if name not in ("out", "quick")}
+    return {**chosen, "platform": platform.platform(), "gpu": gpu, "versions": versions}
 
 
 def arguments() -> argparse.Namespace:
@@ -378,7 +290,7 @@ def main() -> None:
         found.append(measure(size, given))
         print(table(found[-1], setting), flush=True)
     if given.out:
-        given.out.write_text(json.dumps({**setting, "out": None, "sizes": found}, indent=1) + "\n", encoding="utf-8")
+        given.out.write_text(json.dumps({**setting, "sizes": found}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Other libraries' ways to capture the outputs of a model's modules, for ``benchmarks/capture.py``.
+"""Snellen and other libraries at the same task, for ``benchmarks/capture.py``: each site's output, pooled or on disk.
 
-Each peer is a function that runs one forward pass and gives site to the module's whole output, all positions. A peer that is
-not installed is left out, and a line says how to install it. ``baukit`` is on no package index: its hooks are written out here.
+A peer is a function that runs one forward pass and gives site to the module's whole output, all positions. One that is not
+installed is left out, and a line says how to install it. ``baukit`` is on no package index: its hooks are written out here.
 """
 
 from __future__ import annotations
@@ -9,15 +9,27 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
+from hooks.capture import Stop, capture
+from hooks.outbox import Outbox, Parcel
 from hooks.pool import pool
+from hooks.stages import Stages
+from hooks.store import Store
 from hooks.tokens import TokenLayout
+from hooks.writer import Writer
+
+OPTIONS: dict[str, Any] = {"use_cache": False, "logits_to_keep": 1}
+"""Of every forward pass that is timed."""
+Peer = Callable[[], dict[str, torch.Tensor]]
+"""Runs one pass and gives what it captured."""
 
 
 @dataclass(frozen=True)
@@ -31,9 +43,88 @@ class Done:
     """Bytes on disk of all batches."""
 
 
-Peer = Callable[[], dict[str, torch.Tensor]]
-OPTIONS: dict[str, Any] = {"use_cache": False, "logits_to_keep": 1}
-"""Of every forward pass that is timed."""
+@dataclass(frozen=True)
+class Task:
+    """What every variant works on."""
+
+    model: Any
+    inputs: dict[str, torch.Tensor]
+    stages: Stages
+    layout: TokenLayout
+    layers: dict[str, str]
+    """Site to module name."""
+    in_a_row: int
+
+    @property
+    def near(self) -> float:
+        """How near two ways to the same value come."""
+        return 1e-4 if self.model.dtype == torch.float32 else 2e-2
+
+    def forward(self) -> Any:
+        """One bare pass."""
+        return self.model(**self.inputs, **OPTIONS)
+
+    def self_test(self) -> None:
+        """The map of the model's stages proven by running it."""
+        with torch.inference_mode(False):
+            self.stages.verify(self.model, {name: value.clone() for name, value in self.inputs.items()})
+
+    def repeated(self, run: Callable[[], Any]) -> Done:
+        """Something so many times; nothing is kept."""
+        for _ in range(self.in_a_row):
+            run()
+        return Done()
+
+
+class Snellen:
+    """Captured, pooled in the hook, sent and perhaps written beside the next pass, as ``hooks.extract`` does."""
+
+    def __init__(
+        self, task: Task, how: str, folder: Path | None = None, sites: tuple[str, ...] = (), stop: bool = False
+    ) -> None:
+        self._task, self._how, self._stop = task, how, stop
+        self._sites = sites or tuple(task.layers)
+        self._outbox, self._count = Outbox(), 0
+        self._writer = Writer(folder, {"sites": list(self._sites), "pool": how}) if folder else None
+
+    def __call__(self) -> Done:
+        """So many passes."""
+        options: dict[str, Any] = {
+            "stop": self._stop,
+            "keep": lambda site, value: pool(self._task.layout, site, value, self._how),
+        }
+        waiting: Future[int] | None = None
+        written = 0
+        with ThreadPoolExecutor(1) as disk, capture(self._task.model, self._sites, self._task.stages, **options) as seen:
+            for _ in range(self._task.in_a_row):
+                try:
+                    self._task.forward()
+                except Stop:
+                    pass
+                parcel = self._outbox.send(seen, None)
+                seen.clear()
+                written += waiting.result() if waiting else 0
+                waiting = disk.submit(self._arrived, parcel)
+            written += waiting.result() if waiting else 0
+        return Done(parcel.values, sum(value.nbytes for value in parcel.values.values()), written)
+
+    def _arrived(self, parcel: Parcel) -> int:
+        parcel.wait()
+        assert not parcel.bad()
+        if self._writer is None:
+            return 0
+        first = self._count
+        self._count += self._task.layout.n
+        return self._writer.batch([{"id": str(i)} for i in range(first, self._count)], parcel.values)
+
+    def read(self) -> dict[str, torch.Tensor]:
+        """The rows of the last batch, as they are on disk."""
+        assert self._writer is not None
+        store, ids = Store(self._writer.folder), range(self._count - self._task.layout.n, self._count)
+        return {site: torch.from_numpy(np.stack([store.read(site).of(str(i)) for i in ids])) for site in self._sites}
+
+
+# ---- peers -----------------------------------------------------------------------------------------------------------
 
 
 class TraceDict:
@@ -138,8 +229,8 @@ def pooled(peer: Peer, layout: TokenLayout, times: int) -> Done:
     """A peer's captures, pooled behind the pass to the means that Snellen takes in its hooks."""
     for _ in range(times):
         captured = peer()
-        values = {site: pool(layout, site, value, "mean") for site, value in captured.items()}
-        values = {site: value.cpu() for site, value in values.items()}
+        means: dict[str, Any] = {site: pool(layout, site, value, "mean") for site, value in captured.items()}
+        values = {site: value.cpu() for site, value in means.items()}
     return Done(values, _bytes(captured))
 
 

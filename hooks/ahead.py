@@ -1,15 +1,13 @@
-"""Stimuli made ready ahead of the model: images read and distorted by a bounded pool of workers, then turned into inputs.
-
-Threads, not processes: what takes time (decoding, filtering, resizing) runs outside Python's lock, and any stimulus will do.
-"""
+"""Stimuli made ready ahead of the model: images read and distorted by a bounded pool of workers, then turned into inputs."""
 
 from __future__ import annotations
 
 import os
+import pickle
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +15,22 @@ import numpy as np
 import torch
 
 from hooks.batch import Batch
-from stimuli.errors import InputError, SnellenError
+from stimuli.errors import InputError
 from stimuli.types import Stimulus
+from stimuli.worker import end_with, image_or_error
 
 DEPTH = 3
 """Batches under way at a time: what bounds the memory."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the model is given for some images."""
+
+    batches: list[Batch]
+    """One per prompt."""
+    rows: dict[str, torch.Tensor] = field(default_factory=dict)
+    """The input sites, which need no model: (images, d) each."""
 
 
 @dataclass
@@ -30,27 +39,23 @@ class Ready:
 
     stimuli: list[Stimulus] = field(default_factory=list)
     images: list[np.ndarray] = field(default_factory=list)
-    batches: list[Batch] = field(default_factory=list)
-    """One per prompt, in the processor's memory."""
+    inputs: Inputs | None = None
+    """Of all of them together; None if there are none, or if the processor takes these images one by one only."""
     refused: list[tuple[str, Exception]] = field(default_factory=list)
     """Stimulus id and why it cannot be shown."""
-    alone: bool = False
-    """Whether the processor takes these images one by one only."""
-
-
-Build = Callable[[Sequence[np.ndarray]], list[Batch]]
 
 
 class Maker:
     """Turns images into inputs; one thread at a time, because tokenizers are not safe for more."""
 
-    def __init__(self, build: Build) -> None:
+    def __init__(self, build: Callable[[Sequence[np.ndarray]], Inputs]) -> None:
         self._build, self._lock = build, threading.Lock()
 
-    def inputs(self, images: Sequence[np.ndarray]) -> list[Batch]:
-        """One batch per prompt."""
+    def inputs(self, images: Sequence[np.ndarray]) -> Inputs:
+        """What the model is given for some images, in memory that a GPU reads without waiting for the processor."""
         with self._lock:
-            return [_pinned(batch) for batch in self._build(images)]
+            made = self._build(images)
+        return Inputs([_pinned(batch) for batch in made.batches], made.rows)
 
     def ready(self, stimuli: Sequence[Stimulus], images: Sequence[np.ndarray | Exception]) -> Ready:
         """Inputs of those stimuli whose images can be read and that the processor takes."""
@@ -63,7 +68,7 @@ class Maker:
                 ready.images.append(image)
         if ready.images:
             try:
-                ready.batches = self.inputs(ready.images)
+                ready.inputs = self.inputs(ready.images)
             except Exception:  # whatever a processor raises; one by one tells whose fault it is
                 self._sift(ready)
         return ready
@@ -78,51 +83,100 @@ class Maker:
             except Exception as own:
                 ready.refused.append((stimulus.id, _told(own, image)))
         ready.stimuli, ready.images = [s for s, _ in good], [i for _, i in good]
-        ready.alone = len(good) == len(shown)  # together they fail, alone none does
-        ready.batches = self.inputs(ready.images) if good and not ready.alone else []
+        if 0 < len(good) < len(shown):  # if all are good alone, it is together that they fail
+            ready.inputs = self.inputs(ready.images)
 
 
-def ahead(blocks: Iterable[Sequence[Stimulus]], maker: Maker, workers: int | None = None) -> Iterator[Ready]:
+def ahead(blocks: Iterable[Sequence[Stimulus]], maker: Maker, workers: int | None, gpu: bool = False) -> Iterator[Ready]:
     """Blocks of stimuli made ready in order, a few ahead of whoever asks.
+
+    Beside a GPU the workers are processes, if the stimuli can be sent to them: threads would compete with the one that keeps the
+    GPU busy for Python's lock. Beside a model on the processor they are threads, which cost no memory.
 
     Args:
         blocks: the stimuli of each batch.
         maker: makes inputs of images.
-        workers: threads that read and distort images; one per two processors by default, 0 does everything on the spot.
+        workers: how many read and distort images; by default what ``default_workers`` says, 0 does everything on the spot.
+        gpu: whether the model computes on one.
     """
     if workers == 0:
         for block in blocks:
-            yield maker.ready(block, [_read(stimulus) for stimulus in block])
+            yield maker.ready(block, [image_or_error(stimulus) for stimulus in block])
         return
-    with ThreadPoolExecutor(workers or default_workers()) as readers, ThreadPoolExecutor(1) as builder:
-        under_way: deque[Future[Ready]] = deque()
-        try:
-            for block in blocks:
-                images = [readers.submit(_read, stimulus) for stimulus in block]
-                under_way.append(builder.submit(_when_read, maker, block, images))
-                if len(under_way) == DEPTH:
-                    yield under_way.popleft().result()
-            while under_way:
+    readers = _Readers(default_workers(gpu) if workers is None else workers, gpu)
+    builder = ThreadPoolExecutor(1)
+    under_way: deque[Future[Ready]] = deque()
+    try:
+        for block in blocks:
+            images = [readers.submit(stimulus) for stimulus in block]
+            under_way.append(builder.submit(_when_read, maker, block, images))
+            if len(under_way) == DEPTH:
                 yield under_way.popleft().result()
-        finally:
-            readers.shutdown(wait=False, cancel_futures=True)
-            builder.shutdown(wait=False, cancel_futures=True)
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        readers.shutdown()
+        builder.shutdown(cancel_futures=True)
 
 
-def default_workers() -> int:
-    """Threads that read and distort, left to themselves: one per two processors, at most eight."""
-    return max(1, min(8, (os.cpu_count() or 2) // 2))
+def default_workers(gpu: bool) -> int:
+    """Workers, left to themselves: beside a GPU this process's share of the processors but one, at most 16; else half, at most 8."""
+    mine = (os.cpu_count() or 2) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return max(1, min(16, mine - 1) if gpu else min(8, mine // 2))
+
+
+class _Readers:
+    """Reads images elsewhere: in processes, started with the first stimulus that is worth it, or in threads."""
+
+    def __init__(self, count: int, processes: bool) -> None:
+        self._count, self._processes = count, processes
+        self._pool: Executor | None = None
+
+    def submit(self, stimulus: Stimulus) -> Future[np.ndarray | Exception]:
+        if isinstance(stimulus.pixels, np.ndarray):  # there is nothing to do
+            future: Future[np.ndarray | Exception] = Future()
+            future.set_result(stimulus.pixels)
+            return future
+        if self._pool is None:
+            self._pool = _processes(self._count) if self._processes and _travels(stimulus) else ThreadPoolExecutor(self._count)
+        return self._pool.submit(image_or_error, stimulus)
+
+    def shutdown(self) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _processes(count: int) -> Executor:
+    """Worker processes that are no copies of this one: started afresh, so that neither CUDA nor the user's script is in them."""
+    from joblib.externals.loky import ProcessPoolExecutor
+
+    threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+    return _Cancelling(ProcessPoolExecutor(count, timeout=60, env=threads, initializer=end_with, initargs=(os.getpid(),)))
+
+
+class _Cancelling(Executor):
+    """loky's pool with the shutdown of the standard library's."""
+
+    def __init__(self, pool: Any) -> None:
+        self._pool = pool
+
+    def submit(self, *given: Any, **named: Any) -> Any:
+        return self._pool.submit(*given, **named)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        self._pool.shutdown(wait=wait, kill_workers=cancel_futures)
+
+
+def _travels(stimulus: Stimulus) -> bool:
+    try:
+        pickle.dumps(stimulus)
+    except Exception:  # whatever an object of the user's raises
+        return False
+    return True
 
 
 def _when_read(maker: Maker, block: Sequence[Stimulus], images: Sequence[Future[np.ndarray | Exception]]) -> Ready:
     return maker.ready(block, [image.result() for image in images])
-
-
-def _read(stimulus: Stimulus) -> np.ndarray | Exception:
-    try:
-        return stimulus.image
-    except SnellenError as error:
-        return error
 
 
 def _told(error: Exception, image: np.ndarray) -> InputError:
@@ -134,7 +188,6 @@ def _told(error: Exception, image: np.ndarray) -> InputError:
 
 
 def _pinned(batch: Batch) -> Batch:
-    """In memory that a GPU reads without waiting for the processor."""
     if not torch.cuda.is_available():
         return batch
     tensors = {name: value.pin_memory() if isinstance(value, torch.Tensor) else value for name, value in batch.tensors.items()}

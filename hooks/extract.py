@@ -12,7 +12,6 @@ from tqdm.auto import tqdm
 
 from hooks import ranks
 from hooks.ahead import Maker, ahead
-from hooks.batch import build
 from hooks.load import Mllm
 from hooks.loop import Loop
 from hooks.meter import sentence
@@ -73,7 +72,7 @@ def extract(
         dtype: ``float32``, ``bfloat16`` or ``float16`` to store in; by default float32 for pooled rows, the model's own for
             rows as they are. Sums are always taken in float32.
         seed: of rows drawn at random.
-        workers: threads that read and distort images ahead of the model; 0 for none.
+        workers: how many read and distort images ahead of the model (``hooks.ahead.ahead``); 0 for none.
         rank: which of several processes this is, from 0.
         world_size: how many there are; they share the folder and need not know of each other.
         job: a name that is the same for all processes started together, so that what is left is shared evenly.
@@ -101,11 +100,9 @@ def extract(
         total=count + (there if world_size == 1 else 0), initial=there if world_size == 1 else 0, desc="extract", unit="image",
         disable=not progress or rank > 0,
     )  # fmt: skip
-    maker = Maker(
-        lambda images: [build(mllm.model, mllm.processor, mllm.stages, images, [p] * len(images)) for p in prompts.values()]
-    )
     with bar, Passes(mllm, wanted, how, prompts, seed) as passes:
-        run(ahead(([stimuli[i] for i in block] for block in blocks), maker, workers), passes, maker, bar)
+        maker, shown = Maker(passes.inputs), ([stimuli[i] for i in block] for block in blocks)
+        run(ahead(shown, maker, workers, mllm.device.type == "cuda"), passes, maker, bar)
     if progress and count:
         _tell(run.summary, run.left_out)
     return Store(folder)

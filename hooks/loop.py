@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from hooks.ahead import Maker, Ready
+from hooks.ahead import Inputs, Maker, Ready
 from hooks.load import Mllm
 from hooks.meter import Meter
 from hooks.outbox import Outbox, Parcel
@@ -79,10 +79,9 @@ class Loop:
         parcels = []
         start = 0
         while start < len(ready.stimuli):
-            size = 1 if ready.alone else min(self._limit, len(ready.stimuli) - start)
+            size = 1 if ready.inputs is None else min(self._limit, len(ready.stimuli) - start)
             chunk = slice(start, start + size)
-            batches = ready.batches if size == len(ready.stimuli) else None
-            sent = self._fits(passes, maker, ready.stimuli[chunk], ready, chunk, batches)
+            sent = self._fits(passes, maker, ready, chunk, ready.inputs if size == len(ready.stimuli) else None)
             if sent is not None:
                 stimuli += ready.stimuli[chunk]
                 parcels.append(sent)
@@ -95,13 +94,11 @@ class Loop:
                 start += 1
         return stimuli, parcels
 
-    def _fits(
-        self, passes: Passes, maker: Maker, stimuli: Sequence[Stimulus], ready: Ready, chunk: slice, batches: Any
-    ) -> Parcel | None:
+    def _fits(self, passes: Passes, maker: Maker, ready: Ready, chunk: slice, inputs: Inputs | None) -> Parcel | None:
         """The rows of some stimuli on their way; None if memory runs out."""
-        images = ready.images[chunk]
+        images, ids = ready.images[chunk], [stimulus.id for stimulus in ready.stimuli[chunk]]
         try:
-            values = passes(batches or maker.inputs(images), images, [s.id for s in stimuli], self.meter)
+            values = passes(inputs or maker.inputs(images), images, ids, self.meter)
             return self._outbox.send(values, self._dtype)
         except (RuntimeError, MemoryError) as error:
             if not _out_of_memory(error):

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from hooks.ahead import placed
-from hooks.batch import Batch, run
+from hooks.ahead import Inputs, placed
+from hooks.batch import Batch, build, run
 from hooks.capture import Stop, capture, fires_once
 from hooks.load import Mllm
 from hooks.meter import Meter
 from hooks.places import cells
-from hooks.pool import Pooling, grid_of_pixels, pool, processed_rows
+from hooks.pool import Pooling, pixel_rows, pool, processed_rows
 from hooks.ragged import Rows
 from hooks.reuse import images_once
 
@@ -57,13 +57,18 @@ class Passes:
         self._seen.clear()
         self._now = None
 
-    def __call__(
-        self, batches: Sequence[Batch], images: Sequence[np.ndarray], ids: Sequence[str], meter: Meter
-    ) -> dict[str, Rows]:
+    def inputs(self, images: Sequence[np.ndarray]) -> Inputs:
+        """What the model is given for some images, and the sites before it; may run in another thread than the passes."""
+        mllm = self._mllm
+        asked = [[prompt] * len(images) for prompt in self._prompts.values()]
+        batches = [build(mllm.model, mllm.processor, mllm.stages, images, prompts) for prompts in asked]
+        return Inputs(batches, {site: _input_site(site, batches[0], images) for site in self._inputs})
+
+    def __call__(self, inputs: Inputs, images: Sequence[np.ndarray], ids: Sequence[str], meter: Meter) -> dict[str, Rows]:
         """What is kept of some stimuli.
 
         Args:
-            batches: their inputs, one batch per prompt.
+            inputs: theirs.
             images: uint8 (H, W, 3) each.
             ids: of the stimuli.
             meter: where the time is written down.
@@ -71,7 +76,8 @@ class Passes:
         Returns:
             Site (with several prompts ``site@prompt`` where the prompt matters) to rows, on the device where they were computed.
         """
-        result: dict[str, Rows] = {site: _input_site(site, batches[0], images) for site in self._inputs}
+        result: dict[str, Rows] = dict(inputs.rows)
+        batches = inputs.batches
         if not self._sites:
             return result
         sizes = [image.shape[:2] for image in images]
@@ -126,4 +132,4 @@ class Passes:
 def _input_site(site: str, batch: Batch, images: Sequence[np.ndarray]) -> torch.Tensor:
     if site == "processed":
         return processed_rows(batch.tensors, batch.layout.patches)
-    return torch.stack([grid_of_pixels(torch.tensor(image).permute(2, 0, 1) / 255) for image in images])
+    return pixel_rows(images)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 
 from hooks.patches import Patches
@@ -105,7 +107,7 @@ def pool(
         return torch.stack([_over(row, how.how, 0) for row in rows])
     if how.how == "random":
         drawn = zip(rows, ids, strict=True)
-        return Ragged.of([row[_drawn(len(row), how.number, id, seed).to(row.device)] for row, id in drawn])
+        return Ragged.of([row[_drawn(len(row), how.number, id, seed, row.device)] for row, id in drawn])
     return Ragged.of([row[:: how.number or 1] for row in rows])
 
 
@@ -119,10 +121,17 @@ def _cells(rows: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
     return ((weights / weights.sum(0)).T @ rows.float()).flatten()
 
 
-def _drawn(count: int, wanted: int, id: str, seed: int) -> torch.Tensor:
-    """Which rows of a stimulus are kept, in order: the same at every site with as many rows."""
+@lru_cache(maxsize=1024)
+def _drawn(count: int, wanted: int, id: str, seed: int, device: torch.device) -> torch.Tensor:
+    """Which rows of a stimulus are kept, in order: the same at every site with as many rows, so it is sent to a GPU once."""
     generator = torch.Generator().manual_seed(zlib.crc32(f"{seed}/{id}".encode()))
-    return torch.randperm(count, generator=generator)[:wanted].sort().values
+    return torch.randperm(count, generator=generator)[:wanted].sort().values.to(device)
+
+
+def pixel_rows(images: Sequence[np.ndarray]) -> torch.Tensor:
+    """Images as they are, averaged to an 8 × 8 grid: uint8 (H, W, 3) each to float32 (n, 192), from 0 to 1."""
+    planes = [torch.from_numpy(image.transpose(2, 0, 1).astype(np.float32)) for image in images]
+    return torch.stack([grid_of_pixels(plane) for plane in planes]) / 255
 
 
 def grid_of_pixels(image: torch.Tensor) -> torch.Tensor:

@@ -209,7 +209,7 @@ def test_a_processor_that_rejects_everything_is_said_at_once(
     def broken(*_: Any, **__: Any) -> None:
         raise ValueError("wrong number of channels")
 
-    monkeypatch.setattr("hooks.extract.build", broken)
+    monkeypatch.setattr("hooks.passes.build", broken)
     with pytest.raises(InputError, match="None of the first 6 stimuli can be shown.*'s0'.*wrong number of channels"):
         extract(llava, six, ["projector"], progress=False)
 
