@@ -7,7 +7,7 @@ import pickle
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -126,45 +126,37 @@ def default_workers(gpu: bool) -> int:
 
 
 class _Readers:
-    """Reads images elsewhere: in processes, started with the first stimulus that is worth it, or in threads."""
+    """Reads images elsewhere: in threads, or in processes as soon as these have started, which takes seconds."""
 
     def __init__(self, count: int, processes: bool) -> None:
-        self._count, self._processes = count, processes
-        self._pool: Executor | None = None
+        self._count, self._wanted = count, processes
+        self._threads = ThreadPoolExecutor(count)
+        self._processes: Any = None
+        self._started: Future[Any] | None = None
 
     def submit(self, stimulus: Stimulus) -> Future[np.ndarray | Exception]:
         if isinstance(stimulus.pixels, np.ndarray):  # there is nothing to do
             future: Future[np.ndarray | Exception] = Future()
             future.set_result(stimulus.pixels)
             return future
-        if self._pool is None:
-            self._pool = _processes(self._count) if self._processes and _travels(stimulus) else ThreadPoolExecutor(self._count)
-        return self._pool.submit(image_or_error, stimulus)
+        if self._wanted and self._started is None and _travels(stimulus):
+            self._processes = _processes(self._count)
+            self._started = self._processes.submit(image_or_error, stimulus)
+        ready = self._started is not None and self._started.done()
+        return (self._processes if ready else self._threads).submit(image_or_error, stimulus)
 
     def shutdown(self) -> None:
-        if self._pool is not None:
-            self._pool.shutdown(wait=True, cancel_futures=True)
+        self._threads.shutdown(cancel_futures=True)
+        if self._processes is not None:
+            self._processes.shutdown(wait=True, kill_workers=True)
 
 
-def _processes(count: int) -> Executor:
+def _processes(count: int) -> Any:
     """Worker processes that are no copies of this one: started afresh, so that neither CUDA nor the user's script is in them."""
     from joblib.externals.loky import ProcessPoolExecutor
 
     threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    return _Cancelling(ProcessPoolExecutor(count, timeout=60, env=threads, initializer=end_with, initargs=(os.getpid(),)))
-
-
-class _Cancelling(Executor):
-    """loky's pool with the shutdown of the standard library's."""
-
-    def __init__(self, pool: Any) -> None:
-        self._pool = pool
-
-    def submit(self, *given: Any, **named: Any) -> Any:
-        return self._pool.submit(*given, **named)
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        self._pool.shutdown(wait=wait, kill_workers=cancel_futures)
+    return ProcessPoolExecutor(count, timeout=60, env=threads, initializer=end_with, initargs=(os.getpid(),))
 
 
 def _travels(stimulus: Stimulus) -> bool:

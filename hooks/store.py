@@ -155,7 +155,7 @@ class Store:
             raise InputError(f"{self.folder} holds no finished shard yet. Run the extraction again; it goes on.")
         try:
             found = [self._rows(line, site, rows) for line, rows in self._lines]
-        except FileNotFoundError:  # a process that still writes has just put small files together
+        except FileNotFoundError:
             self._load()
             found = [self._rows(line, site, rows) for line, rows in self._lines]
         counts = [count for _, count in found if count is not None]
@@ -178,6 +178,8 @@ class Store:
         return {row["id"]: row for part in self._parts for row in manifest.read_lines(part / "stimuli.jsonl")}
 
     def _refuse_broken(self) -> None:
+        if self._broken:
+            self._load()  # a process that still writes may just have put small files together
         if self._broken:
             line = self._broken[0]
             names = ", ".join(name for name in line.files)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import threading
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -46,6 +48,9 @@ class Writer:
         self._part: Path | None = None
         self._small: list[Line] = []
         self._count = 0
+        self._lock = threading.Lock()
+        self._tidier: ThreadPoolExecutor | None = None
+        self._tidying: Future[list[Line]] | None = None
 
     def batch(self, rows: Sequence[Mapping[str, Any]], values: Mapping[str, Rows]) -> int:
         """Write the activations of some stimuli; when this returns they outlast anything.
@@ -63,11 +68,13 @@ class Writer:
         part = self._begin()
         lines = [self._line(part, *group) for group in _groups([row["id"] for row in rows], values)]
         manifest.append_lines(part / "stimuli.jsonl", rows)
-        manifest.append_lines(part / manifest.MANIFEST, [line.record() for line in lines])
+        self._append([line.record() for line in lines])
         self.done.update(row["id"] for row in rows)
         self._small += [line for line in lines if line.bytes < LARGE]
-        if len(self._small) > MANY or sum(line.bytes for line in self._small) > shards.BYTES:
-            self._gather(keep=1)
+        busy = self._tidying is not None and not self._tidying.done()
+        if self._tidier and not busy and (len(self._small) > MANY or sum(line.bytes for line in self._small) > shards.BYTES):
+            self._small = self._tidied() + self._small
+            self._tidying, self._small = self._tidier.submit(self._gathered, self._small), []
         return sum(line.bytes for line in lines)
 
     def skip(self, id: str, reason: str) -> None:
@@ -79,9 +86,11 @@ class Writer:
         if self._part is None:
             return
         with suppress(OSError):  # a full disk: the small files are as good, and the run's own figures can be missed
-            self._gather()
-            manifest.append_lines(self._part / manifest.MANIFEST, [{"run": dict(run or {})}])
-        self._part = None
+            self._gathered(self._tidied() + self._small)
+            self._append([{"run": dict(run or {})}])
+        if self._tidier is not None:
+            self._tidier.shutdown()
+        self._part = self._tidier = None
 
     def _begin(self) -> Path:
         if self._part is None:
@@ -89,6 +98,7 @@ class Writer:
             number = 1 + max((int(part.name.split("-")[0]) for part in found), default=0)
             name = f"{number:05d}-rank{self._rank:05d}-{secrets.token_hex(4)}"
             self._part, self._small, self._count = self.folder / manifest.PARTS / name, [], 0
+            self._tidier = ThreadPoolExecutor(1)
             self._part.mkdir(parents=True)
             write_json(manifest.owner(), self._part / "owner.json")
         return self._part
@@ -98,15 +108,23 @@ class Writer:
         return write_group(part, tuple(ids), {name: shards.part(value) for name, value in tensors.items()}, self._name)
 
     def _name(self) -> str:
-        self._count += 1
-        return f"shard-{self._count - 1:05d}.safetensors"
+        with self._lock:
+            self._count += 1
+            return f"shard-{self._count - 1:05d}.safetensors"
 
-    def _gather(self, keep: int = 0) -> None:
-        """Put the files of earlier batches together, all but the last ``keep``."""
-        cut = len(self._small) - keep
-        old, self._small = self._small[:cut], self._small[cut:]
-        last = [self._replaced(group) for group in _runs(old)][-1:]
-        self._small = [*(line for line in last if line.bytes < shards.BYTES // 2), *self._small]
+    def _append(self, records: Sequence[Mapping[str, Any]]) -> None:
+        assert self._part is not None
+        with self._lock:
+            manifest.append_lines(self._part / manifest.MANIFEST, records)
+
+    def _tidied(self) -> list[Line]:
+        """Wait until earlier files are put together; those that are still small."""
+        tidying, self._tidying = self._tidying, None
+        return [] if tidying is None else tidying.result()
+
+    def _gathered(self, old: Sequence[Line]) -> list[Line]:
+        """Put the files of earlier batches together, beside the writing of later ones; the last, if it is still small."""
+        return [line for line in [self._replaced(group) for group in _runs(old)][-1:] if line.bytes < shards.BYTES // 2]
 
     def _replaced(self, old: Sequence[Line]) -> Line:
         """Several groups as one; the old files are removed once the manifest names the new one."""
@@ -115,7 +133,7 @@ class Writer:
         part = old[0].part
         line = gathered(part, [(one, None) for one in old], self._name)
         files = [name for one in old for name in one.files]
-        manifest.append_lines(part / manifest.MANIFEST, [line.record(replaces=files)])
+        self._append([line.record(replaces=files)])
         for name in files:
             (part / name).unlink(missing_ok=True)
         return line
