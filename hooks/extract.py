@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -171,8 +172,7 @@ def _config(
 
 
 def _tell(run: dict[str, Any], left_out: Sequence[tuple[str, str]]) -> None:
-    print(sentence(run))
-    for id, reason in left_out[:10]:
-        print(f"  left out: {id}: {reason}")
+    lines = [sentence(run), *(f"  left out: {id}: {reason}" for id, reason in left_out[:10])]
     if len(left_out) > 10:
-        print(f"  … and {len(left_out) - 10} more, in skipped.jsonl")
+        lines.append(f"  … and {len(left_out) - 10} more, in store.skipped")
+    print("\n".join(lines), file=sys.stderr)

@@ -16,7 +16,7 @@ class Parcel:
 
     values: dict[str, Rows]
     finite: dict[str, torch.Tensor]
-    """Site to bool per row: whether it holds neither NaN nor infinity."""
+    """Site to bool per row: whether its sum is finite, which is quick to tell; ``bad`` looks again where it is not."""
     events: tuple[torch.cuda.Event, ...] = ()
 
     def wait(self) -> None:
@@ -30,6 +30,8 @@ class Parcel:
         for site, finite in self.finite.items():
             if not bool(finite.all()):
                 value = self.values[site]
+                rows = value.rows if isinstance(value, Ragged) else value
+                finite = torch.isfinite(rows).flatten(1).all(1)
                 shares = finite.split(value.counts) if isinstance(value, Ragged) else finite
                 for i, share in enumerate(shares):
                     if not bool(share.all()):
@@ -52,7 +54,7 @@ class Outbox:
         """
         rows = {site: value.rows if isinstance(value, Ragged) else value for site, value in values.items()}
         rows = {site: row if dtype is None else row.to(dtype) for site, row in rows.items()}
-        finite = {site: torch.isfinite(row).flatten(1).all(1) for site, row in rows.items()}
+        finite = {site: torch.isfinite(row.flatten(1).sum(1, dtype=torch.float32)) for site, row in rows.items()}
         devices = {row.device for row in rows.values() if row.is_cuda}
         for device in devices:
             stream = self._streams.setdefault(device, torch.cuda.Stream(device))

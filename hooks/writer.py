@@ -22,7 +22,7 @@ from stimuli.tables import write_json
 
 MANY = 256
 """Files of single batches that are put together into one, if their size has not reached ``shards.BYTES`` before."""
-LARGE = shards.BYTES // 8
+LARGE = shards.BYTES // 16
 """Files of this size stay as they are: writing them twice would cost more than it saves."""
 
 

@@ -239,7 +239,7 @@ def test_the_run_measures_itself(llava: Mllm, six: StimulusSet, capsys: pytest.C
     assert run["images"] == 6 and run["skipped"] == 0 and run["bytes"] >= store.bytes * 0.9
     assert 0 < run["model_share"] < 1 < run["overhead"] and run["images_per_second"] > 0
     assert run["model_seconds"] + run["hook_seconds"] <= run["seconds"]
-    assert "6 stimuli in" in capsys.readouterr().out
+    assert "6 stimuli in" in capsys.readouterr().err
 
 
 def test_the_last_prompt_position_is_a_pool_of_llm_sites(llava: Mllm, six: StimulusSet) -> None:
