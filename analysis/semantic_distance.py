@@ -129,24 +129,28 @@ def measures(features: np.ndarray, words: np.ndarray, targets: np.ndarray) -> di
 
 
 def compare(before: Distances, after: Distances, n_boot: int = 1000, seed: int = 0) -> Table:
-    """Change per site, class and measure, paired over the same stimuli; Holm over the site × class rows of a measure.
+    """Change per site, class and measure, paired over the stimuli that both have; Holm over the site × class rows of a measure.
 
     ``relative_change`` is change / |before|, None where ``before`` is nearly 0.
 
     Raises:
-        InputError: the stimuli differ.
+        InputError: they have no stimulus in common.
     """
-    if before.ids != after.ids:
+    there = {id: row for row, id in enumerate(after.ids)}
+    first = np.array([row for row, id in enumerate(before.ids) if id in there], int)
+    if not len(first):
         raise InputError("The two distances are over different stimuli, so they cannot be paired. Measure both on one set.")
+    second = np.array([there[before.ids[row]] for row in first])
+    labels, groups = before.labels[first], before.groups[first]
     rows: Table = []
     for site in before.per_stimulus:
-        for label in ("all", *dict.fromkeys(before.labels.tolist())):
-            keep = np.ones(len(before.labels), bool) if label == "all" else before.labels == label
-            if len(np.unique(before.groups[keep])) < 2:
+        for label in ("all", *dict.fromkeys(labels.tolist())):
+            keep = np.ones(len(labels), bool) if label == "all" else labels == label
+            if len(np.unique(groups[keep])) < 2:
                 continue
             for measure in MEASURES:
-                a, b = before.per_stimulus[site][measure][keep], after.per_stimulus[site][measure][keep]
-                change = paired_difference(a, b, before.groups[keep], n_boot, seed)
+                a, b = before.per_stimulus[site][measure][first[keep]], after.per_stimulus[site][measure][second[keep]]
+                change = paired_difference(a, b, groups[keep], n_boot, seed)
                 start = float(a.mean())
                 rows.append({
                     "site": site, "class": label, "measure": measure, "before": start, "after": float(b.mean()),

@@ -78,7 +78,7 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
     results: dict[str, Any] = {
         "provenance": {**provenance(), "config": json.loads(settings.model_dump_json()), "model": mllm.provenance,
                        "seed": settings.seed, "started": started, "finished": now(), "seconds": dict(clock.seconds)},
-        "stimuli": summary(shown, train, skipped, settings),
+        "stimuli": summary(shown, train, [*skipped, *_left_out(base, arms)], settings),
         "perception": {"base": base.answers.as_dict(), "open": opened.as_dict(), "blind": blank.as_dict(),
                        "arms": {name: seen.answers.as_dict() for name, (_, seen) in arms.items()}},
         "survival": _survival(mllm, base, arms, last),
@@ -96,6 +96,12 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
         render(results, folder, figures)
     (folder / "results.partial.json").replace(folder / "results.json")
     return results
+
+
+def _left_out(base: Seen, arms: Mapping[str, tuple[Tuned, Seen]]) -> list[dict[str, Any]]:
+    """Stimuli without activations, of the base model and of the tuned ones."""
+    found = {"base": base, **{name: seen for name, (_, seen) in arms.items()}}
+    return [{**row, "reason": f"{name}: {row['reason']}"} for name, seen in found.items() for row in seen.store.skipped]
 
 
 def _examined(settings: ExamConfig) -> Mllm:
@@ -215,11 +221,12 @@ def _distance(
     result: dict[str, Any] = {"base": base.distances.table, "compare": compared, "shown_arm": shown_arm, "plane": None}
     if shown_arm is not None:
         asked = question("distortion", settings.taxonomy)
-        at = {id: row for row, id in enumerate(base.store.ids)}
-        rows = [at[id] for id in base.distances.ids]
-        before, after = (np.asarray(s.store.read("projector").values, float)[rows] for s in (base, arms[shown_arm][1]))
+        first, second = (seen.store.read("projector") for seen in (base, arms[shown_arm][1]))
+        both = set(second.ids)
+        kept = [(id, label) for id, label in zip(base.distances.ids, base.distances.labels.tolist(), strict=True) if id in both]
+        ids, labels = tuple(id for id, _ in kept), [label for _, label in kept]
+        before, after = (np.stack([acts.of(id) for id in ids]).astype(float) for acts in (first, second))
         words = word_embeddings(mllm, list(asked.options.values())).cpu().numpy()
-        labels, ids = base.distances.labels.tolist(), base.distances.ids
         result["plane"] = plane(before, after, words, labels, ids, list(asked.options), settings.seed).as_dict()
     return result
 

@@ -6,24 +6,32 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent.parent))  # where this file is run as a program, to be killed
 
 from hooks.compact import compact
+from hooks.extract import extract
 from hooks.store import Store
+from snellen.models import load
+from stimuli.sets import exam_set
 
 ALL = bool(os.environ.get("SNELLEN_TEST_ALL"))
 KILLS = 200 if ALL else 30
 ROOT = Path(__file__).parent.parent
+SITES = ["vision.2", "projector", "llm.1"]
 pytestmark = pytest.mark.slow
 
 
 def command(out: Path, *extra: str, references: int = 12) -> list[str]:
-    shown = ["--references", str(references), "--levels", "3,5", "--sites", "vision.2,projector,llm.1", "--batch-size", "4"]
+    shown = ["--references", str(references), "--levels", "3,5", "--sites", ",".join(SITES), "--batch-size", "4"]
     return ["snellen", "extract", "embedded", "--out", str(out), "--no-progress", *shown, *extra]
 
 
@@ -43,12 +51,12 @@ def same(one: Store, other: Store) -> None:
 
 
 @pytest.fixture(scope="module")
-def alone(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    out = tmp_path_factory.mktemp("alone")
-    done = subprocess.run([sys.executable, "-m", *command(out)], cwd=ROOT, capture_output=True, text=True,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
-    return Store(out)
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as in the processes: sums over several threads differ in the last bits
+    out, shown = tmp_path_factory.mktemp("alone"), exam_set(12, levels=(3, 5), measure=False)
+    yield extract(load("embedded", device="cpu"), shown, SITES, out=out, batch_size=4, progress=False)
+    torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("processes", [2, 3])
@@ -98,17 +106,11 @@ def kill_again_and_again(folder: Path, kills: int) -> None:
     """Extract whole, then in processes that are killed; prints how many kills struck, and at how many different states."""
     import random
 
-    import torch
-
     torch.set_num_threads(1)
-    from hooks.extract import extract
-    from snellen.models import load
-    from stimuli.sets import exam_set
-
     mllm, shown = load("embedded", device="cpu"), exam_set(12, levels=(3, 5), measure=False)
     draw, struck, states = random.Random(0), 0, set()
     for pool in ("mean", "none"):
-        options = {"sites": ["vision.2", "projector", "llm.1"], "pool": pool, "batch_size": 2, "progress": False}
+        options = {"sites": SITES, "pool": pool, "batch_size": 2, "progress": False}
         work = partial(extract, mllm, shown, **options)
         start = time.monotonic()
         if child(work, folder / f"{pool}-whole", None):
@@ -156,5 +158,4 @@ def child(work: Any, out: Path, kill_after: float | None) -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     kill_again_and_again(Path(sys.argv[1]), int(sys.argv[2]))

@@ -39,6 +39,9 @@ def test_a_model_is_measured_and_compared_with_itself(llava: Mllm, six: Stimulus
     assert row["n"] == 6 and row["cosine_low"] <= row["cosine"] <= row["cosine_high"]
     change = compare(found, found)
     assert all(r["change"] == 0 and r["p_holm"] == 1 for r in change)
-    fewer = semantic_distance(llava, six[:4], progress=False)
+    backwards = StimulusSet([*six][3::-1], "fewer")
+    fewer = semantic_distance(llava, backwards, progress=False)
+    paired = [r for r in compare(found, fewer) if r["measure"] == "cosine"]
+    assert paired and all(abs(r["change"]) < 1e-5 for r in paired)  # by stimulus, whatever the order
     with pytest.raises(InputError, match="over different stimuli"):
-        compare(found, fewer)
+        compare(semantic_distance(llava, six[4:], progress=False), fewer)
