@@ -44,6 +44,7 @@ format: setup  ## put the code into form
 bench: setup  ## performance as ratios within one run
 	$(BIN)/python benchmarks/probes.py --quick
 	$(BIN)/python benchmarks/capture.py --quick
+	$(BIN)/python benchmarks/extract.py --quick
 
 notebooks: setup  ## execute the notebooks and write them with their outputs
 	$(BIN)/python notebooks/build.py

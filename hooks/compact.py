@@ -151,7 +151,7 @@ def _groups(store: Store) -> Iterator[list[tuple[Line, np.ndarray | None]]]:
     group: list[tuple[Line, np.ndarray | None]] = []
     sizes: dict[str, int] = {}
     for line, rows in store._lines:
-        own = {name: _bytes(entry) for name, entry in line.tensors.items()}
+        own = {name: shards.size_of(entry) for name, entry in line.tensors.items()}
         total = {name: sizes.get(name, 0) + size for name, size in own.items()}
         if group and max(total.values()) > shards.BYTES - 1024**2:
             yield group
@@ -159,10 +159,6 @@ def _groups(store: Store) -> Iterator[list[tuple[Line, np.ndarray | None]]]:
         group.append((line, rows))
         sizes = total
     yield group
-
-
-def _bytes(entry: dict[str, Any] | Any) -> int:
-    return int(np.prod(entry["shape"])) * np.dtype(shards.RAW[entry["dtype"]]).itemsize
 
 
 def _rewrite(part: Path, keep: Sequence[Line]) -> None:

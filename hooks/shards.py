@@ -113,12 +113,18 @@ def place(path: Path, name: str, entry: Mapping[str, Any]) -> int:
         try:
             found = json.loads(handle.read(length))[name]
             same = found["dtype"] == entry["dtype"] and list(found["shape"]) == list(entry["shape"])
-            start = 8 + length + int(found["data_offsets"][0])
+            first, last = found["data_offsets"]
+            start, same = 8 + length + int(first), same and last - first == size_of(entry)
         except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
             raise ValueError("its header is damaged") from error
     if not same:
         raise ValueError("its header is damaged")
     return start
+
+
+def size_of(entry: Mapping[str, Any]) -> int:
+    """Bytes of a tensor, from what the manifest says of it."""
+    return prod(entry["shape"]) * np.dtype(RAW[entry["dtype"]]).itemsize
 
 
 def mapped(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
@@ -134,7 +140,7 @@ def mapped(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
 
 def chunks(path: Path, name: str, entry: Mapping[str, Any]) -> Iterator[bytes]:
     """A tensor's bytes, a few megabytes at a time."""
-    left = prod(entry["shape"]) * np.dtype(RAW[entry["dtype"]]).itemsize
+    left = size_of(entry)
     with open(path, "rb") as handle:
         handle.seek(place(path, name, entry))
         while left:

@@ -34,7 +34,7 @@ def refused(*arguments: str | Path) -> str:
     return " ".join(said.getvalue().split())
 
 
-COMMANDS = ("exam", "stages", "stimuli", "extract", "probe", "ask", "tune", "distance", "report", "verify")
+COMMANDS = ("exam", "stages", "stimuli", "extract", "probe", "ask", "tune", "distance", "report", "verify", "compact", "merge")
 
 
 def test_help_lists_the_commands_and_each_has_an_example() -> None:
@@ -128,3 +128,21 @@ def test_stimuli_extract_probe_ask_and_verify_work_together(tmp_path: Path) -> N
     damaged[-5] ^= 1
     shard.write_bytes(damaged)
     assert "does not match its checksum" in run("verify", tmp_path, ok=False)
+    assert "16 stimuli taken out" in run("verify", tmp_path, "--drop") or "stimuli taken out" in run(
+        "verify", tmp_path, "--drop"
+    )
+
+
+@pytest.mark.slow
+def test_two_processes_prompts_compact_and_merge(tmp_path: Path) -> None:
+    shown = ("--references", "2", "--levels", "3,5", "--sites", "projector,llm.1", "--no-progress", "--dtype", "bfloat16")
+    asked = ("--prompt", "what=What is it?", "--prompt", "how=How good is it?")
+    for rank in ("0", "1"):
+        run("extract", "--out", tmp_path / "a", *shown, *asked, "--batch-size", "3", "--rank", rank, "--world-size", "2")
+    assert "16 stimuli" in run("compact", tmp_path / "a", "--no-progress")
+    assert "16 stimuli" in run("merge", tmp_path / "a", "--out", tmp_path / "b")
+    text = run("extract", "--out", tmp_path / "b", *shown, *asked)  # nothing is left to do
+    assert "16 stimuli, 3 sites" in text and "0 problems" in run("verify", tmp_path / "b")
+    assert "expected both or neither" in refused("extract", "--rank", "1")
+    assert "expected NAME=QUESTION each" in refused("extract", "--prompt", "What?", "--prompt", "How?")
+    assert "expected a folder of its own" in refused("merge", tmp_path / "a", "--out", tmp_path / "a").lower()
