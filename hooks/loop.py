@@ -39,6 +39,7 @@ class Loop:
                         ready = next(batches, None)
                     if ready is None:
                         break
+                    self._refuse_unplaced(ready, passes, maker)
                     self._refuse_hopeless(ready)
                     stimuli, parcels = self._computed(ready, passes, maker)
                     self._await(writing)
@@ -66,6 +67,14 @@ class Loop:
                 f"Activations cannot be written to {self._writer.folder} ({error}). What was written before is whole. Make room, or "
                 "check the folder, and run the same again: it goes on."
             ) from error
+
+    def _refuse_unplaced(self, ready: Ready, passes: Passes, maker: Maker) -> None:
+        bad = passes.unplaced(ready.images)
+        if bad:
+            ready.refused += [(ready.stimuli[i].id, error) for i, error in bad.items()]
+            good = [i for i in range(len(ready.images)) if i not in bad]
+            ready.stimuli, ready.images = [ready.stimuli[i] for i in good], [ready.images[i] for i in good]
+            ready.inputs = maker.inputs(ready.images) if good and ready.inputs is not None else None
 
     def _refuse_hopeless(self, ready: Ready) -> None:
         """A processor that takes none of the first images is not going to take the others."""

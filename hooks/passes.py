@@ -18,6 +18,7 @@ from hooks.places import cells
 from hooks.pool import Pooling, pixel_rows, pool, processed_rows
 from hooks.ragged import Rows
 from hooks.reuse import images_once
+from stimuli.errors import InputError
 
 INPUT_SITES = ("pixels", "processed")
 PLACES = 64
@@ -33,7 +34,7 @@ class Passes:
         self._sites = [site for site in sites if site not in INPUT_SITES]
         self._language = [site for site in self._sites if site.startswith("llm")]
         self._once = {site: fires_once(mllm.stages, site, unproven=False) for site in self._sites}
-        self._places: dict[tuple[int, int], dict[str, torch.Tensor]] = {}
+        self._places: dict[tuple[int, int], dict[str, torch.Tensor] | InputError] = {}
         self._now: tuple[Batch, Sequence[str], Sequence[tuple[int, int]]] | None = None
         self._stack = ExitStack()
 
@@ -81,8 +82,6 @@ class Passes:
         if not self._sites:
             return result
         sizes = [image.shape[:2] for image in images]
-        if self._how.how == "grid":
-            self._learn(sizes, next(iter(self._prompts.values())))
         several = len(self._prompts) > 1 and bool(self._language)
         with torch.inference_mode(), images_once(self._mllm.model) if several else nullcontext():
             for name, batch in zip(self._prompts, batches, strict=True):
@@ -116,17 +115,36 @@ class Passes:
     def _rows(self, site: str, value: Any) -> Rows:
         assert self._now is not None
         batch, ids, sizes = self._now
-        places = [self._places[size][site] for size in sizes] if self._how.how == "grid" else ()
+        places: list[torch.Tensor] = []
+        for size in sizes if self._how.how == "grid" else ():
+            known = self._places[size]
+            assert not isinstance(known, InputError)  # ``unplaced`` has told
+            places.append(known[site])
         return pool(batch.layout, site, value, self._how, ids=ids, seed=self._seed, places=places)
 
-    def _learn(self, sizes: Sequence[tuple[int, int]], prompt: str) -> None:
-        """Where in the image the tokens are, for image sizes not met before."""
+    def unplaced(self, images: Sequence[np.ndarray]) -> dict[int, InputError]:
+        """The images, by place, that have no grid, with the reason; for other poolings none.
+
+        Where the tokens of an image look is learnt once per size.
+        """
+        if self._how.how != "grid" or not self._sites:
+            return {}
+        sizes = [image.shape[:2] for image in images]
         for size in dict.fromkeys(sizes):
             if size not in self._places:
-                if len(self._places) >= PLACES and not set(self._places) <= set(sizes):
-                    del self._places[next(old for old in self._places if old not in sizes)]
-                with self._seen.paused():
-                    self._places[size] = cells(self._mllm, size, self._sites, self._how.number, prompt)
+                self._learn(size, keep=sizes)
+        found = {i: self._places[size] for i, size in enumerate(sizes)}
+        return {i: known for i, known in found.items() if isinstance(known, InputError)}
+
+    def _learn(self, size: tuple[int, int], keep: Sequence[tuple[int, int]]) -> None:
+        old = [other for other in self._places if other not in keep]
+        if len(self._places) >= PLACES and old:
+            del self._places[old[0]]
+        try:
+            with self._seen.paused():
+                self._places[size] = cells(self._mllm, size, self._sites, self._how.number, next(iter(self._prompts.values())))
+        except InputError as error:
+            self._places[size] = error
 
 
 def _input_site(site: str, batch: Batch, images: Sequence[np.ndarray]) -> torch.Tensor:

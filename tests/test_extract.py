@@ -152,6 +152,17 @@ def test_a_grid_tells_left_from_right(llava: Mllm, qwen: Mllm) -> None:
         assert store.config["pool"] == "grid:2" and store.read("projector").values.shape[1] % 4 == 0
 
 
+def test_images_that_have_no_grid_are_left_out(llava: Mllm, six: StimulusSet, tmp_path: Path) -> None:
+    long = Stimulus("long", "x", None, None, pixels=np.zeros((128, 600, 3), np.uint8))
+    mixed = StimulusSet([six[0], long, six[1]], "mixed")
+    store = extract(llava, mixed, ["projector"], "grid:4", out=tmp_path, progress=False)
+    assert store.ids == ("s0", "s1") and store.skipped[0]["id"] == "long"
+    plain = extract(llava, six[:2], ["projector"], "grid:4", progress=False)
+    assert np.allclose(store.read("projector").values, plain.read("projector").values, atol=1e-5)
+    with pytest.raises(InputError, match="None of the first 2 stimuli can be shown.*column"):
+        extract(llava, [long, replace(long, id="again")], ["projector"], "grid:4", progress=False)
+
+
 class Scarce:
     """A model with memory for so many images at a time."""
 
