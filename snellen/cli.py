@@ -9,7 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from snellen import cli_activations
-from snellen.cli_options import Images, Levels, Loading, Model, Progress, References, Seed, resumable, whole_numbers
+from snellen.cli_options import (
+    Images,
+    Levels,
+    Loading,
+    Model,
+    Progress,
+    References,
+    Seed,
+    keep_examples,
+    resumable,
+    whole_numbers,
+)
 
 app = typer.Typer(
     help="An eye exam for multimodal LLMs: where is distortion information lost between pixel and answer?",
@@ -244,3 +255,4 @@ def _cell(value: Any) -> str:
 
 
 cli_activations.register(app)
+keep_examples(app)

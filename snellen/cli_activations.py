@@ -28,7 +28,7 @@ def extract(
     ] = None,
     batch_size: Annotated[int, typer.Option(help="stimuli per forward pass; halved where memory runs out")] = 16,
     dtype: Annotated[str | None, typer.Option(help="to store in: float32, bfloat16 or float16")] = None,
-    workers: Annotated[int | None, typer.Option(help="threads that read and distort images ahead of the model")] = None,
+    workers: Annotated[int | None, typer.Option(help="how many read and distort images ahead of the model; 0 for none")] = None,
     rank: Annotated[
         int | None, typer.Option(help="which of several processes this is, from 0; torchrun says so itself")
     ] = None,

@@ -24,6 +24,13 @@ Loading = Annotated[
 Progress = Annotated[bool, typer.Option(help="show progress")]
 
 
+def keep_examples(app: typer.Typer) -> None:
+    """Show the examples of every command line by line, as they are written, instead of as flowing text."""
+    for command in app.registered_commands:
+        if command.callback is not None and command.callback.__doc__:
+            command.callback.__doc__ = command.callback.__doc__.replace("    Example", "    \b\n    Example", 1)
+
+
 @contextmanager
 def resumable() -> Iterator[None]:
     """Ctrl-C is one line and exit code 130."""

@@ -102,6 +102,14 @@ def test_killed_again_and_again_it_completes_bit_for_bit(tmp_path: Path) -> None
         same(Store(tmp_path / f"{name}-killed"), Store(tmp_path / f"{name}-whole"))
 
 
+@pytest.mark.skipif(not ALL, reason="a minute: make test-all")
+def test_memory_does_not_grow_with_the_number_of_stimuli() -> None:
+    from benchmarks.extract import measured
+
+    few, many = (measured(count=count, size="embedded", threads=1, workers=None)["peak_mb"] for count in (200, 3000))
+    assert many < 1.05 * few
+
+
 def kill_again_and_again(folder: Path, kills: int) -> None:
     """Extract whole, then in processes that are killed; prints how many kills struck, and at how many different states."""
     import random
