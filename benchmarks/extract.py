@@ -29,33 +29,16 @@ def extracted(count: int, size: str, out: str, threads: int, workers: int | None
     import torch
 
     torch.set_num_threads(threads)
+    from benchmarks.large import loaded
     from hooks.extract import extract
-    from hooks.load import Mllm
     from snellen.models import load
     from stimuli.sets import exam_set
 
-    mllm: Mllm = load("embedded", device="cpu")
-    if size != "embedded":
-        mllm = larger(mllm, size)
+    mllm = load("embedded", device="cpu") if size == "embedded" else loaded(size, "cpu", torch.float32)
     shown = exam_set(-(-count // 8), measure=False, in_memory=False)[:count]
     store = extract(mllm, shown, out=out, workers=workers, progress=False)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return {**store.runs[-1], "peak_mb": peak / (1024**2 if sys.platform == "darwin" else 1024)}
-
-
-def larger(mllm: Any, size: str) -> Any:
-    """A random LLaVA of ``benchmarks.capture`` with the embedded model's tokenizer."""
-    from benchmarks.capture import random_llava
-    from hooks.load import load
-
-    model = random_llava(size)
-    processor = mllm.processor
-    side = model.config.vision_config.image_size
-    processor.image_processor.size = {"height": side, "width": side}
-    processor.image_processor.crop_size = {"height": side, "width": side}
-    processor.patch_size = model.config.vision_config.patch_size
-    model.config.image_token_index = model.config.image_token_id = mllm.model.config.image_token_id
-    return load(model, processor)
 
 
 def measured(**given: Any) -> dict[str, Any]:
@@ -83,9 +66,9 @@ def memory(counts: tuple[int, ...], threads: int) -> list[dict[str, Any]]:
 
 
 def bottleneck(count: int, threads: int) -> list[dict[str, Any]]:
-    """Who waits for whom, with models of several sizes and with and without workers."""
+    """Who waits for whom, with models of several sizes (``benchmarks.large``), and with and without workers."""
     rows = []
-    for size, shown in (("embedded", 8 * count), ("small", 2 * count), ("base", count)):
+    for size, shown in (("embedded", 8 * count), ("tiny", 4 * count), ("base", count)):
         for workers in (0, 1):
             found = measured(count=shown, size=size, threads=threads, workers=workers)
             rows.append({"model": size, "workers": workers, **found})
