@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 STAMP := .venv/.snellen-ready
 
-.PHONY: help setup demo test test-fast test-all lint format bench notebooks embedded families headline
+.PHONY: help setup demo test test-fast test-heavy test-all lint format bench notebooks embedded families headline
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,6 +28,9 @@ test: setup  ## every test that fits in ten minutes
 
 test-fast: setup  ## the fast half
 	$(BIN)/python -m pytest -q -m "not slow"
+
+test-heavy: setup  ## the heavy proofs alone
+	SNELLEN_TEST_ALL=1 $(BIN)/python -m pytest -q -m heavy
 
 test-all: setup  ## also the heavy proofs
 	SNELLEN_TEST_ALL=1 $(BIN)/python -m pytest -q

@@ -1,5 +1,6 @@
 """Models shared by the tests: a small random LLaVA and a tiny random packed Qwen2-VL, saved and loaded as users would."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,14 @@ from snellen.embedded import architecture, data
 from stimuli.types import Stimulus, StimulusSet
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Heavy proofs run where they are asked for: ``make test-all``, which CI does."""
+    if not os.environ.get("SNELLEN_TEST_ALL"):
+        for item in items:
+            if "heavy" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="a heavy proof: make test-all"))
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Every family of the library: resolved, run and exact; those with a processor go the whole way at any image size."""
 
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,16 @@ PARTIAL = ("idefics2",)
 """Towers that see patches at the border of a padded batch which they do not see alone: the model's own doing."""
 
 
+SAMPLE = ("llava", "llava_next", "qwen2_vl", "qwen2_5_vl", "internvl", "blip-2", "mllama", "gemma3")
+"""Families that every run of the tests tries; the others are heavy."""
+
+
+def most_heavy(names: Iterable[str]) -> list[Any]:
+    return [name if name in SAMPLE else pytest.param(name, marks=pytest.mark.heavy) for name in names]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("family", tiny.families())
+@pytest.mark.parametrize("family", most_heavy(tiny.families()))
 def test_a_family_is_resolved_runs_and_is_exact_or_the_reason_is_known(family: str) -> None:
     outcome = families.measure(family)
     notes = "; ".join(outcome.notes)
@@ -62,7 +71,7 @@ words = st.lists(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", checkpoints.FAMILIES)
+@pytest.mark.parametrize("family", most_heavy(checkpoints.FAMILIES))
 def test_every_row_is_its_stimulus_s_own_at_any_size(family: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     folder = Path(tmp_path_factory.getbasetemp()) / f"family-{family}"
 

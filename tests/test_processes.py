@@ -59,7 +59,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.heavy)])
 def test_processes_of_torchrun_give_the_same_rows_as_one(processes: int, alone: Store, tmp_path: Path) -> None:
     run = torchrun(processes, tmp_path)
     out, _ = run.communicate(timeout=300)
@@ -71,6 +71,7 @@ def test_processes_of_torchrun_give_the_same_rows_as_one(processes: int, alone: 
     same(compact(tmp_path, progress=False), alone)
 
 
+@pytest.mark.heavy
 def test_one_of_three_is_killed_half_way_and_a_rerun_completes(alone: Store, tmp_path: Path) -> None:
     run = torchrun(3, tmp_path)
     deadline = time.monotonic() + 200
@@ -102,7 +103,7 @@ def test_killed_again_and_again_it_completes_bit_for_bit(tmp_path: Path) -> None
         same(Store(tmp_path / f"{name}-killed"), Store(tmp_path / f"{name}-whole"))
 
 
-@pytest.mark.skipif(not ALL, reason="a minute: make test-all")
+@pytest.mark.heavy
 def test_memory_does_not_grow_with_the_number_of_stimuli() -> None:
     from benchmarks.extract import measured
 

@@ -72,6 +72,7 @@ def test_the_tower_runs_once_for_the_same_pixels(family: str, mode: Any, six: St
     check(request.getfixturevalue(family), [s.image for s in six[:2]], True, mode)
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.parametrize("family", checkpoints.FAMILIES)
 def test_every_family_that_computes_its_features_in_one_place_reuses_them(family: str, tmp_path: Path) -> None:
