@@ -148,7 +148,7 @@ def _check_peer(task: Task, peer: Peer, mine: Mapping[str, Snellen], folder: Pat
     """A peer gives what Snellen gives, in memory and on disk."""
     _same(peers.pooled(peer, task.layout, 1).values, mine["Snellen, pooled"]().values, task.near)
     done = peers.stored(peer, folder, 1)
-    read = torch.load(max(folder.iterdir()))
+    read = torch.load(max(folder.iterdir()), weights_only=True)
     _same(read, done.values, 0)
     tokens = _blocks(mine["Snellen, tokens to disk"]().values)
     _same({site: torch.stack(task.layout.rows(site, read[site])) for site in tokens}, tokens, task.near)

@@ -43,6 +43,8 @@ class Ready:
     """Of all of them together; None if there are none, or if the processor takes these images one by one only."""
     refused: list[tuple[str, Exception]] = field(default_factory=list)
     """Stimulus id and why it cannot be shown."""
+    rejected: int = 0
+    """How many of these could be read, but not shown to this model."""
 
 
 class Maker:
@@ -82,6 +84,7 @@ class Maker:
                 good.append((stimulus, image))
             except Exception as own:
                 ready.refused.append((stimulus.id, _told(own, image)))
+                ready.rejected += 1
         ready.stimuli, ready.images = [s for s, _ in good], [i for _, i in good]
         if 0 < len(good) < len(shown):  # if all are good alone, it is together that they fail
             ready.inputs = self.inputs(ready.images)

@@ -72,13 +72,14 @@ class Loop:
         bad = passes.unplaced(ready.images)
         if bad:
             ready.refused += [(ready.stimuli[i].id, error) for i, error in bad.items()]
+            ready.rejected += len(bad)
             good = [i for i in range(len(ready.images)) if i not in bad]
             ready.stimuli, ready.images = [ready.stimuli[i] for i in good], [ready.images[i] for i in good]
             ready.inputs = maker.inputs(ready.images) if good and ready.inputs is not None else None
 
     def _refuse_hopeless(self, ready: Ready) -> None:
-        """A processor that takes none of the first images is not going to take the others."""
-        if not ready.stimuli and len(ready.refused) > 1 and not self.meter.images and not self._writer.done:
+        """A model that takes none of the first images is not going to take the others; files that cannot be read say nothing."""
+        if not ready.stimuli and 1 < len(ready.refused) == ready.rejected and not self.meter.images and not self._writer.done:
             id, error = ready.refused[0]
             raise InputError(f"None of the first {len(ready.refused)} stimuli can be shown to the model. '{id}': {error}")
 

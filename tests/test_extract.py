@@ -225,6 +225,12 @@ def test_a_processor_that_rejects_everything_is_said_at_once(
         extract(llava, six, ["projector"], progress=False)
 
 
+def test_a_first_batch_of_unreadable_files_is_left_out_like_any_other(llava: Mllm, six: StimulusSet, tmp_path: Path) -> None:
+    bad = [Stimulus(f"bad{i}", "b", None, None, pixels=tmp_path / f"{i}.png") for i in range(2)]
+    store = extract(llava, [*bad, *six], ["projector"], batch_size=2, progress=False)
+    assert len(store.ids) == 6 and [row["id"] for row in store.skipped] == ["bad0", "bad1"]
+
+
 def test_a_full_disk_is_said_and_what_was_written_stays(
     llava: Mllm, six: StimulusSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
