@@ -63,6 +63,18 @@ def _bilinear(image: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
     return np.asarray(weights @ image.reshape(-1, 3)).reshape(*y.shape, 3)
 
 
+def translated(plane: np.ndarray, dy: int, dx: int) -> np.ndarray:
+    """A plane (H, W) moved down by dy and right by dx px, replicated border."""
+    rows = np.clip(np.arange(plane.shape[0]) - dy, 0, plane.shape[0] - 1)
+    columns = np.clip(np.arange(plane.shape[1]) - dx, 0, plane.shape[1] - 1)
+    return np.asarray(plane[rows[:, None], columns])
+
+
+def luma(image: np.ndarray) -> np.ndarray:
+    """Luma by ITU-R BT.601, (H, W)."""
+    return np.asarray(image @ np.array([0.299, 0.587, 0.114]))
+
+
 def through_codec(image: np.ndarray, **options: object) -> np.ndarray:
     """Encoded by Pillow with these options, and decoded again."""
     buffer = BytesIO()

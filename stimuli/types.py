@@ -36,11 +36,20 @@ class Stimulus:
     is_identity: bool = False
     """True where this level leaves the image as it was."""
     source: str = "file"
-    """``scene`` (procedural), ``photo`` (bundled photograph) or ``file`` (the user's)."""
+    """``scene`` and ``leaves`` (procedural), ``photo`` (bundled photograph), ``file`` (the user's) or the name of a dataset."""
     attributes: Mapping[str, str] = field(default_factory=dict)
     """Known content, such as ``{"colour": "red", "shape": "circle"}``; empty where unknown."""
     mos: float | None = None
-    """Mean opinion score in the dataset's own unit, where known."""
+    """Mean opinion score, higher is better, where known: the dataset's own number, its sign turned where lower was better."""
+    mos_original: float | None = None
+    """The same as the dataset gives it."""
+    mos_std: float | None = None
+    """Standard deviation of the opinions, in the unit of ``mos``."""
+    parts: tuple[tuple[str, int], ...] = ()
+    """Of a mixture, the (type, level) of each distortion in the order in which they were applied; ``type`` joins their names
+    with a plus sign, ``level`` is the one they share."""
+    area: Pixels | None = field(default=None, repr=False, compare=False)
+    """Where a local distortion lies; see ``mask``."""
     pixels: Pixels = field(default=Path(), repr=False, compare=False)
 
     @property
@@ -54,10 +63,24 @@ class Stimulus:
         """
         return read_pixels(self.pixels)
 
+    @property
+    def mask(self) -> np.ndarray | None:
+        """Where the image is distorted, bool (H, W); None for a stimulus that is distorted everywhere or nowhere.
+
+        Raises:
+            InputError: the mask's file is missing or not a readable image.
+        """
+        if self.area is None:
+            return None
+        mask = read_pixels(self.area)
+        return (mask if mask.ndim == 2 else mask[..., 0]) > 0
+
     def metadata(self) -> dict[str, Any]:
         """All but the pixels, as JSON-able values."""
-        names = ("id", "reference", "type", "level", "signed_param", "psnr", "ssim", "is_identity", "source", "mos")
-        return {**{name: getattr(self, name) for name in names}, "attributes": dict(self.attributes)}
+        names = ("id", "reference", "type", "level", "signed_param", "psnr", "ssim", "is_identity", "source", "mos",
+                 "mos_original", "mos_std")  # fmt: skip
+        parts = [list(part) for part in self.parts]
+        return {**{name: getattr(self, name) for name in names}, "parts": parts, "attributes": dict(self.attributes)}
 
 
 def read_pixels(pixels: Pixels) -> np.ndarray:
