@@ -80,6 +80,7 @@ def sweep(
     folds: int = 5,
     sites: Sequence[str] | None = None,
     baselines: Mapping[str, Activations] | None = None,
+    inputs: Mapping[str, Activations] | None = None,
     penalties: Sequence[float] = PENALTIES,
     n_boot: int = 1000,
     progress: bool = True,
@@ -94,6 +95,8 @@ def sweep(
         folds: outer folds, by reference.
         sites: which; all by default.
         baselines: further features to probe on the same folds, by name (``pixel-statistics``, ``random-weights``).
+        inputs: features that stand in for the store's at the sites of that name, such as pixel statistics at ``pixels`` and
+            ``processed`` (``sn.input_statistics``); without ``sites``, also at sites that the store lacks.
         penalties: candidates for the probe's L2 penalty.
         n_boot: resamples of references for the intervals.
         progress: show a progress bar.
@@ -110,7 +113,9 @@ def sweep(
     split = grouped_folds(labels, groups, folds, seed)
     table: Table = []
     predictions: dict[str, Prediction] = {}
-    features: dict[str, Any] = dict.fromkeys(sites or store.sites)
+    given_inputs = dict(inputs or {})
+    features: dict[str, Any] = dict.fromkeys(sites or (*(s for s in given_inputs if s not in store.sites), *store.sites))
+    features |= {site: value for site, value in given_inputs.items() if site in features}
     features |= {f"baseline:{name}": value for name, value in (baselines or {}).items()}
     for order, (site, given) in enumerate(tqdm(features.items(), desc="probe", disable=not progress)):
         rows = _rows(given or store.read(site), ids, site)
@@ -227,7 +232,12 @@ def _labels(store: Readable, target: str, taxonomy: str | Path) -> tuple[np.ndar
     found: list[str | None] = []
     for id in store.ids:
         known = store.metadata(id)
-        label = chosen.label_of(known["type"], bool(known.get("is_identity")))
+        told: dict[str, Any] = {
+            "parts": known.get("parts") or (),
+            "source": known.get("source"),
+            "parameter": known.get("signed_param"),
+        }
+        label = chosen.label_of(known["type"], bool(known.get("is_identity")), known.get("level"), **told)
         if target == "type" and label is not None:
             label = known["type"] or "clean"
         if target == "level" and label is not None and known["type"] is not None:

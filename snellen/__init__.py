@@ -30,6 +30,8 @@ _PUBLIC = {
     "blind": "analysis.perception",
     "captions_kept": "analysis.captions",
     "tune": "tuning.tune",
+    "processed_survival": "analysis.processed",
+    "input_statistics": "analysis.inputs",
     "semantic_distance": "analysis.semantic_distance",
     "decide": "analysis.verdict",
     "exam": "snellen.runs",
@@ -40,7 +42,9 @@ __all__ = ["__version__", "stimuli", *_PUBLIC]
 
 if TYPE_CHECKING:
     from analysis.captions import captions_kept
+    from analysis.inputs import input_statistics
     from analysis.perception import ask, blind
+    from analysis.processed import processed_survival
     from analysis.semantic_distance import semantic_distance
     from analysis.verdict import decide
     from hooks.capture import capture

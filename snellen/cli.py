@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from snellen import cli_activations
+from snellen import cli_activations, cli_processed, cli_stimuli
 from snellen.cli_options import (
     Images,
     Levels,
@@ -45,7 +45,9 @@ def main() -> None:
 @app.command()
 def exam(
     model: Model = "embedded",
-    images: Annotated[str | None, typer.Option(help="embedded, or a folder of pristine images")] = None,
+    images: Annotated[
+        str | None, typer.Option(help="as for the other commands: embedded, leaves, a folder, a CSV, kadid10k:DIR, …")
+    ] = None,
     out: Annotated[Path, typer.Option(help="folder of the run; a killed run goes on there")] = Path("runs/exam"),
     budget: Annotated[str | None, typer.Option(help="demo (minutes) or full")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings")] = None,
@@ -95,23 +97,6 @@ def stages(
 
 
 @app.command()
-def stimuli(
-    out: Annotated[Path, typer.Argument(help="folder to write")],
-    references: References = 40,
-    levels: Levels = "1,3,5",
-    seed: Seed = 0,
-    design: Annotated[str, typer.Option(help="balanced or crossed")] = "balanced",
-) -> None:
-    """Write the built-in stimuli as PNG files with stimuli.csv.
-
-    Example:  snellen stimuli runs/stimuli --references 10 --levels 3,5
-    """
-    from snellen.steps import write_stimuli
-
-    typer.echo(f"{write_stimuli(out, references, whole_numbers(levels), seed, design)} stimuli in {out}")
-
-
-@app.command()
 def probe(
     store: Annotated[Path, typer.Argument(help="folder that `snellen extract` wrote")],
     target: Annotated[str, typer.Option(help="distortion, type or level")] = "distortion",
@@ -152,7 +137,7 @@ def ask(
     """
     from analysis.perception import ask as run
     from snellen.models import loaded
-    from snellen.steps import chosen_set
+    from snellen.sources import chosen_set
     from stimuli.tables import write_csv
 
     wanted: Any = protocol
@@ -221,7 +206,7 @@ def distance(
     """
     from analysis.semantic_distance import semantic_distance
     from snellen.models import loaded
-    from snellen.steps import chosen_set
+    from snellen.sources import chosen_set
     from stimuli.tables import write_csv
 
     shown = chosen_set(images, references, whole_numbers(levels), seed)
@@ -254,5 +239,7 @@ def _cell(value: Any) -> str:
     return f"{value:.3f}" if isinstance(value, float) else str(value)
 
 
+cli_stimuli.register(app)
 cli_activations.register(app)
+cli_processed.register(app)
 keep_examples(app)

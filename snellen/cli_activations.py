@@ -49,7 +49,8 @@ def extract(
     from hooks.extract import extract as run
     from hooks.ranks import share
     from snellen.models import loaded
-    from snellen.steps import chosen_set, named_prompts
+    from snellen.sources import chosen_set
+    from snellen.steps import named_prompts
 
     mine = share(rank, world_size, job)
     how = list(load or ())

@@ -9,8 +9,14 @@ from typing import Annotated
 import typer
 
 Model = Annotated[str, typer.Argument(help="embedded, embedded-template, a checkpoint folder or a hub id")]
-Images = Annotated[str, typer.Option(help="embedded, a folder of pristine images, or a CSV of labelled ones")]
-References = Annotated[int, typer.Option(help="source images of the built-in set")]
+Images = Annotated[
+    str,
+    typer.Option(
+        help="embedded (scenes) or leaves (built in), a folder of pristine images, a CSV of labelled ones, or a dataset: kadid10k:DIR, "
+        "tid2013:DIR, csiq:DIR, live:DIR, koniq10k:DIR, spaq:DIR, pipal:DIR"
+    ),
+]
+References = Annotated[int, typer.Option(help="source images of a built-in set or a folder")]
 Levels = Annotated[str, typer.Option(help="published distortion levels, comma-separated")]
 Seed = Annotated[int, typer.Option(help="everything is deterministic given the seed")]
 Loading = Annotated[

@@ -13,8 +13,10 @@ import numpy as np
 
 from analysis.captions import Captions, captions_kept
 from analysis.figures import draw_all
+from analysis.inputs import PIXELS, measure_inputs
 from analysis.perception import Answers, ask, blind
 from analysis.plane import plane
+from analysis.processed import processed_survival
 from analysis.report import render
 from analysis.semantic_distance import Distances, compare, semantic_distance
 from analysis.verdict import Arm, decide
@@ -22,7 +24,6 @@ from hooks.extract import extract
 from hooks.load import Mllm
 from hooks.store import Activations, Store
 from hooks.words import word_embeddings
-from probes.baselines import pixel_statistics
 from probes.intervals import holm
 from probes.sweep import SweepResult, lost, sweep
 from snellen.config import ExamConfig
@@ -32,7 +33,8 @@ from snellen.results import audit_dict, best_probe, site_probe, tuning_entry
 from snellen.shown import stimulus_sets, summary
 from stimuli.errors import InputError
 from stimuli.questions import question
-from stimuli.tables import write_csv, write_json
+from stimuli.statistics import pixel_statistics
+from stimuli.tables import Table, write_csv, write_json
 from stimuli.types import StimulusSet
 from tuning.lessons import Lesson, own_words
 from tuning.tune import tune
@@ -50,6 +52,22 @@ class Seen:
     distances: Distances
 
 
+@dataclass(frozen=True)
+class Entrance:
+    """The stages before the first weight, the same for every arm."""
+
+    statistics: Mapping[str, Activations]
+    """Pixel statistics at ``pixels`` and, where the processor's images can be had, at ``processed``."""
+    table: Table
+    """What the processor leaves of each distortion."""
+    note: str
+    """Why the ``processed`` site holds no pixel statistics, if it does not."""
+
+    def over(self, ids: Sequence[str]) -> dict[str, Activations]:
+        """The statistics that all of these stimuli have."""
+        return {name: rows for name, rows in self.statistics.items() if set(ids) <= set(rows.ids)}
+
+
 def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> dict[str, Any]:
     """Run every step and write everything; see ``snellen.runs.exam``."""
     started = now()
@@ -57,10 +75,12 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
         mllm = _examined(settings)
     with clock.step("stimuli"):
         shown, train, skipped = stimulus_sets(settings, progress)
+    with clock.step("pixels before and after the processor"):
+        entrance = _entrance(mllm, shown, settings, progress)
     with clock.step("baselines"):
         baselines = _baselines(mllm, shown, settings, progress)
     with clock.step("base model: ask, extract, probe"):
-        base = _measure(mllm, shown, settings, folder / "activations" / "base", progress, baselines=baselines)
+        base = _measure(mllm, shown, settings, folder / "activations" / "base", progress, entrance, baselines=baselines)
         opened = ask(mllm, shown, "open", taxonomy=settings.taxonomy, progress=progress)
         blank = blind(mllm, shown, taxonomy=settings.taxonomy, progress=progress)
         last = _last_position(mllm, shown, settings, folder / "activations" / "base-last", progress)
@@ -68,7 +88,7 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
     arms: dict[str, tuple[Tuned, Seen]] = {}
     for name in settings.arms:
         with clock.step(f"tune {name}, ask and probe again"):
-            arms[name] = _arm(name, mllm, train, replays, shown, base, settings, folder, progress)
+            arms[name] = _arm(name, mllm, train, replays, shown, base, entrance, settings, folder, progress)
     with clock.step("verdict"):
         evidence = [Arm(name, name.split("+")[0], seen.answers) for name, (_, seen) in arms.items()]
         verdict = decide(base.survival, mllm.stages.read_layer, base.answers, evidence)
@@ -81,7 +101,7 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
         "stimuli": summary(shown, train, [*skipped, *_left_out(base, arms)], settings),
         "perception": {"base": base.answers.as_dict(), "open": opened.as_dict(), "blind": blank.as_dict(),
                        "arms": {name: seen.answers.as_dict() for name, (_, seen) in arms.items()}},
-        "survival": _survival(mllm, base, arms, last),
+        "survival": _survival(mllm, base, arms, last, entrance),
         "tuning": {"base": _entry(None, base, base), "arms": {n: _entry(t, s, base, n) for n, (t, s) in arms.items()}},
         "distance": distance,
         "verdict": verdict.as_dict(),
@@ -122,6 +142,7 @@ def _measure(
     settings: ExamConfig,
     out: Path,
     progress: bool,
+    entrance: Entrance,
     base: Captions | None = None,
     baselines: Mapping[str, Activations] | None = None,
 ) -> Seen:
@@ -129,15 +150,29 @@ def _measure(
     answers = ask(mllm, shown, taxonomy=settings.taxonomy, **options)
     captions = captions_kept(mllm, shown, base, **options)
     store = extract(mllm, shown, out=out, progress=progress, strict=settings.strict)
-    survival = sweep(store, taxonomy=settings.taxonomy, folds=settings.folds, baselines=baselines, **options)
+    inputs = entrance.over(store.ids)
+    if baselines is not None and PIXELS in inputs:
+        baselines = {"pixel-statistics": inputs[PIXELS], **baselines}
+    survival = sweep(store, taxonomy=settings.taxonomy, folds=settings.folds, baselines=baselines, inputs=inputs, **options)
     distances = semantic_distance(mllm, shown, taxonomy=settings.taxonomy, store=store, **options)
     return Seen(answers, captions, store, survival, distances)
 
 
+def _entrance(mllm: Mllm, shown: StimulusSet, settings: ExamConfig, progress: bool) -> Entrance:
+    """Pixel statistics before and after the model's processor; before it alone, and why, where its images cannot be had."""
+    try:
+        measured = measure_inputs({mllm.name: mllm}, shown, progress=progress)
+        options: dict[str, Any] = {"folds": settings.folds, "seed": settings.seed, "n_boot": settings.n_boot}
+        table = processed_survival(measured, taxonomy=settings.taxonomy, **options).table
+    except InputError as error:
+        ids = tuple(s.id for s in shown)
+        return Entrance({PIXELS: Activations(ids, np.stack([pixel_statistics(s.image) for s in shown]))}, [], str(error))
+    return Entrance({PIXELS: measured.activations(PIXELS), "processed": measured.activations(mllm.name)}, table, "")
+
+
 def _baselines(mllm: Mllm, shown: StimulusSet, settings: ExamConfig, progress: bool) -> dict[str, Activations]:
-    """Pixel statistics, and the last vision site of a random-weight model of the same architecture."""
-    ids = tuple(s.id for s in shown)
-    found = {"pixel-statistics": Activations(ids, np.stack([pixel_statistics(s.image) for s in shown]))}
+    """The last vision site of a random-weight model of the same architecture; pixel statistics are the ``Entrance``'s."""
+    found: dict[str, Activations] = {}
     if settings.random_baseline:
         import torch
 
@@ -162,6 +197,7 @@ def _arm(
     replays: Callable[[], Sequence[Lesson]],
     shown: StimulusSet,
     base: Seen,
+    entrance: Entrance,
     settings: ExamConfig,
     folder: Path,
     progress: bool,
@@ -184,7 +220,7 @@ def _arm(
         progress=progress,
         out=folder / "arms" / name,
     )
-    return tuned, _measure(tuned.mllm, shown, settings, folder / "activations" / name, progress, base.captions)
+    return tuned, _measure(tuned.mllm, shown, settings, folder / "activations" / name, progress, entrance, base.captions)
 
 
 def _entry(tuned: Tuned | None, seen: Seen, base: Seen, name: str = "base") -> dict[str, Any]:
@@ -199,7 +235,9 @@ def _entry(tuned: Tuned | None, seen: Seen, base: Seen, name: str = "base") -> d
     return entry if tuned is None else {**entry, **audit_dict(tuned)}
 
 
-def _survival(mllm: Mllm, base: Seen, arms: Mapping[str, tuple[Tuned, Seen]], last: SweepResult) -> dict[str, Any]:
+def _survival(
+    mllm: Mllm, base: Seen, arms: Mapping[str, tuple[Tuned, Seen]], last: SweepResult, entrance: Entrance
+) -> dict[str, Any]:
     rows = base.survival.table
     return {
         "target": base.survival.target,
@@ -211,6 +249,8 @@ def _survival(mllm: Mllm, base: Seen, arms: Mapping[str, tuple[Tuned, Seen]], la
         "arms": {name: seen.survival.table for name, (_, seen) in arms.items()},
         "last_position": last.table,
         "lost": lost(base.survival, mllm.stages.read_layer),
+        "processed": entrance.table,
+        "processed_note": entrance.note,
     }
 
 
@@ -236,6 +276,7 @@ def _tables(results: Mapping[str, Any], base: Seen, arms: Mapping[str, tuple[Tun
     survival = results["survival"]
     write_csv(survival["base"] + survival["baselines"], folder / "survival.csv")
     write_csv(survival["lost"], folder / "survival_changes.csv")
+    write_csv(survival["processed"], folder / "processed.csv")
     write_csv([{"arm": n, **row} for n, rows in survival["arms"].items() for row in rows], folder / "survival_arms.csv")
     write_csv(results["verdict"]["evidence"], folder / "verdict.csv")
     write_csv(results["distance"]["base"], folder / "distance.csv")

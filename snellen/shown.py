@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,11 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from snellen.config import ExamConfig
+from snellen.sources import BUILTIN, labelled, pristine
 from stimuli.errors import InputError
-from stimuli.sets import distorted_set, exam_set, from_csv, images_in
+from stimuli.sets import distorted_set, exam_set
 from stimuli.taxonomy import taxonomy as load_taxonomy
-from stimuli.types import StimulusSet, read_image
+from stimuli.types import Stimulus, StimulusSet, read_image
 
 Skipped = list[dict[str, str]]
 """Images that could not be read: ``id`` and ``reason``."""
@@ -31,24 +32,53 @@ def stimulus_sets(settings: ExamConfig, progress: bool = False) -> tuple[Stimulu
         InputError: no images, fewer than four references (two without arms), or (strict) an image that cannot be read.
     """
     options: dict[str, Any] = {"taxonomy": settings.taxonomy, "levels": settings.levels, "seed": settings.seed}
-    if settings.images == "embedded":
+    if settings.images in BUILTIN:
+        options["kind"] = "leaves" if settings.images == "leaves" else "scenes"
         shown = exam_set(settings.references, progress=progress, **options)
         train = exam_set(settings.train_references, split="train", measure=False, in_memory=True, progress=progress, **options)
         return shown, train, []
-    if settings.images.lower().endswith(".csv"):
-        whole = from_csv(settings.images)
-        paths: dict[str, Any] = {s.id: s.pixels for s in whole}
-        readable, skipped = _readable(paths, settings.strict, progress)
-        whole = whole.select(lambda s: s.id in readable)
-        exam, training = _deal(whole.references, settings)
-        return whole.select(lambda s: s.reference in exam), whole.select(lambda s: s.reference in training), skipped
-    root = Path(settings.images)
-    files = {path.relative_to(root).as_posix(): path for path in images_in(root)}
+    if (whole := labelled(settings.images, progress)) is not None:
+        return _dealt(whole, settings, progress)
+    files = pristine(settings.images)
+    name = Path(settings.images).name
     readable, skipped = _readable(files, settings.strict, progress)
     exam, training = _deal(readable, settings)
-    shown = distorted_set({id: files[id] for id in exam}, name=root.name, progress=progress, **options)
-    train = distorted_set({id: files[id] for id in training}, name=f"{root.name} (training)", measure=False, **options)
+    shown = distorted_set({id: files[id] for id in exam}, name=name, progress=progress, **options)
+    train = distorted_set({id: files[id] for id in training}, name=f"{name} (training)", measure=False, **options)
     return shown, train, skipped
+
+
+def _dealt(whole: StimulusSet, settings: ExamConfig, progress: bool) -> tuple[StimulusSet, StimulusSet, Skipped]:
+    """Labelled images by reference; of a dataset only those that have a class, at the levels wanted.
+
+    Raises:
+        InputError: none has a class, or too few references are left.
+    """
+    chosen = load_taxonomy(settings.taxonomy)
+    if "dataset" in whole.info:
+        usable = [s.id for s in whole if chosen.label(s) is not None and s.level in (None, *settings.levels)]
+        if not usable:
+            raise InputError(
+                f"No stimulus of {settings.images} has a class of the taxonomy '{chosen.name}' at the levels {settings.levels}. An exam "
+                "asks which distortion an image has: choose another taxonomy, or a dataset whose distortions are known."
+            )
+        whole = whole.select(_among(usable))
+    exam, training = _deal(whole.references, settings)
+    dealt = whole.select(_of([*exam, *training]))
+    paths: dict[str, Any] = {s.id: s.pixels for s in dealt}
+    readable, skipped = _readable(paths, settings.strict, progress)
+    dealt = dealt.select(_among(readable))
+    return dealt.select(_of(exam)), dealt.select(_of(training)), skipped
+
+
+def _of(references: Iterable[str]) -> Callable[[Stimulus], bool]:
+    wanted = set(references)
+    return lambda stimulus: stimulus.reference in wanted
+
+
+def _among(ids: Iterable[str]) -> Callable[[Stimulus], bool]:
+    wanted = set(ids)
+    return lambda stimulus: stimulus.id in wanted
 
 
 def _deal(references: Iterable[str], settings: ExamConfig) -> tuple[list[str], list[str]]:

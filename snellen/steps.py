@@ -3,40 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from snellen.sources import BUILTIN, chosen_set, pristine
 from stimuli.errors import InputError
-from stimuli.sets import distorted_set, exam_set, from_csv, images_in
+from stimuli.splits import Split, split
 from stimuli.tables import write_csv
 from stimuli.types import StimulusSet
-
-
-def chosen_set(images: str, references: int, levels: Sequence[int], seed: int) -> StimulusSet:
-    """The built-in set, a CSV of labelled images, or a folder of pristine images (which are distorted)."""
-    if images == "embedded":
-        return exam_set(references, levels=levels, seed=seed)
-    if images.lower().endswith(".csv"):
-        return from_csv(images)
-    root = Path(images)
-    files = {path.relative_to(root).as_posix(): path for path in images_in(root)[:references]}
-    return distorted_set(files, levels=levels, seed=seed, measure=False, name=root.name)
-
-
-def write_stimuli(out: Path, references: int, levels: Sequence[int], seed: int, design: Any) -> int:
-    """Write PNG files and ``stimuli.csv``, readable by ``from_csv``; returns how many."""
-    from PIL import Image
-
-    shown = exam_set(references, levels=levels, seed=seed, design=design)
-    (out / "images").mkdir(parents=True, exist_ok=True)
-    rows = []
-    for stimulus in shown:
-        name = f"images/{stimulus.id}.png"
-        Image.fromarray(stimulus.image).save(out / name)
-        rows.append({"image": name, **stimulus.metadata(), "attributes": json.dumps(dict(stimulus.attributes))})
-    write_csv(rows, out / "stimuli.csv")
-    return len(rows)
 
 
 def redraw(folder: Path) -> Path:
@@ -78,3 +53,72 @@ def named_prompts(given: Sequence[str]) -> str | dict[str, str] | None:
             f"Got --prompt {len(given)} times; expected NAME=QUESTION each, such as --prompt 'what=What is shown?'."
         )
     return {name.strip(): question for name, _, question in pairs}
+
+
+def write_stimuli(
+    out: Path, images: str, references: int, levels: Sequence[int], seed: int, how: Mapping[str, Any], *, mixed: bool = False,
+    shares: str | None = None, sheet: bool = False, progress: bool = False,
+) -> list[str]:  # fmt: skip
+    """Write a set to disk; what to tell the user.
+
+    Args:
+        out: folder.
+        images: as ``--images``.
+        references: how many.
+        levels: published levels.
+        seed: of everything.
+        how: further arguments of ``exam_set``.
+        mixed: two distortions at once.
+        shares: train, validation and test, comma-separated; adds ``splits.csv``.
+        sheet: draw a contact sheet.
+        progress: show progress bars.
+
+    Raises:
+        InputError: nothing to show, or another set in the folder.
+    """
+    from stimuli.disk import save
+    from stimuli.taxonomy import taxonomy as load_taxonomy
+
+    chosen = None if mixed else load_taxonomy(how["taxonomy"])
+    if mixed:
+        shown = _mixed(images, references, levels, seed, how, progress)
+    else:
+        shown = chosen_set(images, references, levels, seed, progress=progress, **{"measure": True, **how})
+    dealt = None if shares is None else _split(shown, shares, seed, None if mixed else how["taxonomy"])
+    save(shown, out, taxonomy=chosen, workers=how["workers"], progress=progress)
+    lines = [f"{len(shown)} stimuli of {len(shown.references)} references in {out}"]
+    if "dataset" in shown.info:
+        from stimuli.readers.report import summary_lines
+
+        lines += summary_lines(shown)
+    if dealt is not None:
+        write_csv(
+            [{"id": s.id, "reference": s.reference, "part": part} for part, own in dealt.parts.items() for s in own],
+            out / "splits.csv",
+        )
+        lines += str(dealt).splitlines()
+    if sheet:
+        from analysis.figures.sheet import contact_sheet
+
+        lines.append(f"Sheet: {contact_sheet(shown, out / 'sheet')['png']}")
+    return lines
+
+
+def _mixed(
+    images: str, references: int, levels: Sequence[int], seed: int, how: Mapping[str, Any], progress: bool
+) -> StimulusSet:
+    from stimuli.sets import mixed_set
+
+    if images != "embedded" and images in BUILTIN:
+        raise InputError("Got --mixed with --images leaves; expected embedded or a folder of pristine images.")
+    sources = references if images in BUILTIN else pristine(images, references)
+    own = {name: how[name] for name in ("size", "options", "workers")}
+    return mixed_set(sources, levels=levels, seed=seed, progress=progress, **own)
+
+
+def _split(shown: StimulusSet, shares: str, seed: int, taxonomy: Any) -> Split:
+    try:
+        train, validation, test = (float(part) for part in shares.split(","))
+    except ValueError as error:
+        raise InputError(f"Got --split {shares}; expected three shares, such as --split 0.7,0.15,0.15.") from error
+    return split(shown, train, validation, test, seed=seed, taxonomy=taxonomy)

@@ -35,9 +35,7 @@ def _file() -> dict[str, Any]:
 
 
 def question(name: str, taxonomy: str | Path = "paper8") -> Question:
-    """A question by name (``distortion``, ``describe``, ``quality``), its options worded for a taxonomy.
-
-    A class that the data file does not word is worded by its own name.
+    """A question by name (``distortion``, ``describe``, ``quality``); that about distortions has a taxonomy's answers.
 
     Raises:
         InputError: unknown question or taxonomy.
@@ -45,10 +43,11 @@ def question(name: str, taxonomy: str | Path = "paper8") -> Question:
     if name not in _file():
         raise InputError(f"Unknown question '{name}'. Known questions: {', '.join(_file())}. Use one of these.")
     entry = _file()[name]
-    options = dict(entry.get("options", {}))
-    if "taxonomies" in entry:
-        chosen = load_taxonomy(taxonomy)
-        wordings = entry["taxonomies"].get(chosen.name, {})
-        options = {label: str(wordings.get(label, label)) for label in chosen.classes}
-    synonyms = {label: tuple(entry.get("synonyms", {}).get(label, ())) for label in options}
-    return Question(name, str(entry["prompt"]), options, synonyms, str(entry["source"]))
+    prompt, source = str(entry["prompt"]), str(entry["source"])
+    if not entry.get("by_taxonomy"):
+        options = dict(entry.get("options", {}))
+        return Question(name, prompt, options, {label: () for label in options}, source)
+    chosen = load_taxonomy(taxonomy)
+    options = {label: chosen.wordings[label] for label in chosen.classes}
+    synonyms = {label: chosen.synonyms.get(label, ()) for label in chosen.classes}
+    return Question(name, prompt, options, synonyms, f"{source}; answers: {chosen.source}")

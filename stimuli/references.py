@@ -1,4 +1,4 @@
-"""Reference images before they are distorted: the user's, and the built-in scenes and photographs, made on demand.
+"""Reference images before they are distorted: the user's, and the built-in scenes, leaves and photographs, made on demand.
 
 The stimuli of one reference follow one another in a set, so a few references that are kept spare nearly all repeated work,
 and memory does not grow with the number of references.
@@ -11,16 +11,22 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from threading import Lock
+from typing import Literal
 
 import numpy as np
 
 from stimuli import photos
+from stimuli.errors import InputError
+from stimuli.leaves import dead_leaves
 from stimuli.scenes import content, scene
 from stimuli.types import Pixels, read_pixels
 
 KEPT = 8
 """How many built-in reference images a process keeps once they are made."""
+Kind = Literal["scenes", "leaves"]
 _SPLITS = {"exam": 0, "train": 1}
+_LEAVES = 2
+"""Apart from the splits' numbers, so that no leaves are drawn from the seed of a scene."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ class Reference:
 
     id: str
     source: str
-    """As in ``Stimulus``: ``scene``, ``photo`` or ``file``."""
+    """As in ``Stimulus``: ``scene``, ``leaves``, ``photo`` or ``file``."""
     pixels: Pixels = field(repr=False, compare=False)
     attributes: Mapping[str, str] = field(default_factory=dict)
     """As in ``Stimulus``; the stimuli of a reference share it."""
@@ -61,6 +67,23 @@ class SceneImage:
 
 
 @dataclass(frozen=True, slots=True)
+class LeavesImage:
+    """The pixels of dead leaves, made when called; the last ``KEPT`` references are kept."""
+
+    seed: tuple[int, ...]
+    size: int | tuple[int, int]
+    """Side, or height and width, in px."""
+
+    def __call__(self) -> np.ndarray:
+        """uint8, shape (H, W, 3), read-only."""
+        return _kept(self).get()
+
+    def make(self) -> np.ndarray:
+        """The same pixels, made anew."""
+        return dead_leaves(self.seed, self.size)
+
+
+@dataclass(frozen=True, slots=True)
 class PhotographImage:
     """The pixels of a bundled photograph, read when called; the last ``KEPT`` references are kept."""
 
@@ -79,24 +102,40 @@ class PhotographImage:
         return photos.photograph(self.name, self.size, self.crop, self.seed)
 
 
-def builtin_references(count: int, seed: int, split: str, size: int, photographs: bool) -> Iterator[Reference]:
+def builtin_references(
+    count: int, seed: int, split: str, size: int, photographs: bool, kind: Kind = "scenes"
+) -> Iterator[Reference]:
     """The built-in references in order; no pixel is made before it is looked at.
 
     Args:
         count: how many.
-        seed: of the scenes and of the crops of the photographs.
-        split: ``exam`` or ``train``, which have no scene and no photograph in common.
+        seed: of the scenes or leaves and of the crops of the photographs.
+        split: ``exam`` or ``train``, which have no scene, no leaves and no photograph in common.
         size: side in px.
         photographs: whether every tenth is a photograph (in an exam, as long as there are new ones).
+        kind: what the others are: ``scenes``, which have a named object, or ``leaves``, which have none and whose statistics are
+            those of photographs at any size.
+
+    Raises:
+        InputError: another kind.
     """
+    if kind not in ("scenes", "leaves"):
+        raise InputError(f"There are no built-in references of kind '{kind}'. Expected scenes or leaves. Choose one of these.")
     names = photos.EXAM if split == "exam" else photos.TRAIN
     for index in range(count):
         if photographs and index % 10 == 9 and (split == "train" or index // 10 < len(names)):
             name, crop = names[(index // 10) % len(names)], index // 10 // len(names)
             yield Reference(f"photo-{name}-{crop}", "photo", PhotographImage(name, size, crop, seed))
         else:
-            drawn = (seed, _SPLITS[split], index)
-            yield Reference(f"scene-{split}-{seed}-{index:05d}", "scene", SceneImage(drawn, size), content(drawn))
+            yield _procedural(kind, seed, split, index, size)
+
+
+def _procedural(kind: Kind, seed: int, split: str, index: int, size: int) -> Reference:
+    number = f"{split}-{seed}-{index:05d}"
+    if kind == "leaves":
+        return Reference(f"leaves-{number}", "leaves", LeavesImage((seed, _LEAVES + _SPLITS[split], index), size))
+    drawn = (seed, _SPLITS[split], index)
+    return Reference(f"scene-{number}", "scene", SceneImage(drawn, size), content(drawn))
 
 
 class _Once:
@@ -116,7 +155,7 @@ class _Once:
 
 
 @lru_cache(maxsize=KEPT)
-def _kept(reference: SceneImage | PhotographImage) -> _Once:
+def _kept(reference: SceneImage | LeavesImage | PhotographImage) -> _Once:
     return _Once(reference.make)
 
 

@@ -14,6 +14,8 @@ from sys import intern
 import numpy as np
 from PIL import Image, ImageDraw
 
+from stimuli.textures import levelled, one_over_f
+
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (205, 35, 40),
     "orange": (235, 130, 25),
@@ -47,7 +49,7 @@ def scene(seed: tuple[int, ...], size: int = 128) -> Scene:
     side = size * SUPERSAMPLING
     attributes = _content(rng)
     canvas = {"leaves": _leaves, "stripes": _stripes, "clouds": _clouds}[attributes["ground"]](rng, side)
-    canvas = _levelled(canvas, rng)
+    canvas = levelled(canvas, rng)
     canvas, inside = _with_object(canvas, COLOURS[attributes["colour"]], attributes["shape"], rng)
     image, mask = (x.reshape(size, SUPERSAMPLING, size, SUPERSAMPLING, -1).mean((1, 3)) for x in (canvas, inside))
     return Scene(np.round(image * 255).astype(np.uint8), attributes, mask[..., 0].astype(np.float32))
@@ -92,46 +94,26 @@ def _leaves(rng: np.random.Generator, side: int, count: int = 900) -> np.ndarray
         else:
             corners = np.sort(angle)
             draw.polygon([(x + r * np.cos(a), y + r * np.sin(a)) for a in corners], fill=tuple(colour))
-    return np.asarray(picture) / 255.0 * (1 + 0.12 * _one_over_f(rng, side)[..., None])
+    return np.asarray(picture) / 255.0 * (1 + 0.12 * one_over_f(rng, side)[..., None])
 
 
 def _stripes(rng: np.random.Generator, side: int) -> np.ndarray:
     """Stripes of random width and colour at one angle, gently bent."""
-    angle, bend = rng.uniform(0, np.pi), 0.04 * side * _one_over_f(rng, side, slope=2.0)
+    angle, bend = rng.uniform(0, np.pi), 0.04 * side * one_over_f(rng, side, slope=2.0)
     y, x = np.mgrid[:side, :side]
     along = x * np.cos(angle) + y * np.sin(angle) + bend
     edges = np.cumsum(rng.uniform(0.012, 0.11, 200)) * side - 2 * side
     colours = _palette(rng, 201)
-    return colours[np.searchsorted(edges, along)] * (1 + 0.12 * _one_over_f(rng, side)[..., None])
+    return colours[np.searchsorted(edges, along)] * (1 + 0.12 * one_over_f(rng, side)[..., None])
 
 
 def _clouds(rng: np.random.Generator, side: int) -> np.ndarray:
     """Layers of thresholded 1/f fields: soft shapes with hard contours."""
     canvas = np.broadcast_to(_palette(rng, 1)[0], (side, side, 3)).copy()
     for colour in _palette(rng, 14):
-        field = _one_over_f(rng, side, slope=rng.uniform(1.2, 2.0))
+        field = one_over_f(rng, side, slope=rng.uniform(1.2, 2.0))
         canvas[field > rng.uniform(0.3, 1.2)] = colour
-    return canvas * (1 + 0.12 * _one_over_f(rng, side)[..., None])
-
-
-def _one_over_f(rng: np.random.Generator, side: int, slope: float = 1.2) -> np.ndarray:
-    """A Gaussian field of unit variance whose amplitude spectrum falls as f^-slope, shape (side, side)."""
-    fy, fx = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]
-    radius = np.hypot(fy, fx)
-    radius[0, 0] = np.inf
-    spectrum = np.fft.rfft2(rng.normal(size=(side, side))) * radius**-slope
-    field = np.fft.irfft2(spectrum, s=(side, side))
-    return field / field.std()
-
-
-def _levelled(canvas: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Auto-exposure: luma of mean about 0.46 and standard deviation about 0.22, in [0, 1]."""
-    canvas = np.clip(canvas, 0, 1)
-    for _ in range(2):  # clipping moves the moments, a second pass settles them
-        luma = canvas @ np.array([0.299, 0.587, 0.114])
-        canvas = (canvas - luma.mean()) * (0.22 / max(luma.std(), 1e-3)) + 0.46
-        canvas = np.clip(canvas, 0, 1)
-    return np.clip(canvas + rng.normal(0, 0.01), 0, 1)
+    return canvas * (1 + 0.12 * one_over_f(rng, side)[..., None])
 
 
 def _with_object(
@@ -147,7 +129,7 @@ def _with_object(
     rows, columns = np.mgrid[:side, :side] / side - 0.5
     light = 1 + 0.18 * (np.cos(a := rng.uniform(0, 2 * np.pi)) * columns + np.sin(a) * rows)
     paint = np.array(colour) / 255.0 + rng.normal(0, 0.02, 3)
-    body = paint * (light * (1 + 0.04 * _one_over_f(rng, side)))[..., None]
+    body = paint * (light * (1 + 0.04 * one_over_f(rng, side)))[..., None]
     return np.clip(canvas * (1 - inside) + body * inside, 0, 1), inside
 
 

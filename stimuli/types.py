@@ -6,11 +6,15 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from stimuli.errors import InputError
+from stimuli.images import read_image as read_image
+
+if TYPE_CHECKING:
+    from stimuli.splits import Split
 
 Pixels = np.ndarray | Path | Callable[[], np.ndarray]
 
@@ -33,6 +37,8 @@ class Stimulus:
     """Measured severity against the reference in dB; 100 for an identical image. None where no reference is at hand."""
     ssim: float | None = None
     """Measured severity against the reference, -1 to 1."""
+    measured: Mapping[str, float] | None = None
+    """The user's own measures of severity, by name."""
     is_identity: bool = False
     """True where this level leaves the image as it was."""
     source: str = "file"
@@ -80,7 +86,8 @@ class Stimulus:
         names = ("id", "reference", "type", "level", "signed_param", "psnr", "ssim", "is_identity", "source", "mos",
                  "mos_original", "mos_std")  # fmt: skip
         parts = [list(part) for part in self.parts]
-        return {**{name: getattr(self, name) for name in names}, "parts": parts, "attributes": dict(self.attributes)}
+        own = {"measured": dict(self.measured or {}), "parts": parts, "attributes": dict(self.attributes)}
+        return {**{name: getattr(self, name) for name in names}, **own}
 
 
 def read_pixels(pixels: Pixels) -> np.ndarray:
@@ -92,24 +99,6 @@ def read_pixels(pixels: Pixels) -> np.ndarray:
     if isinstance(pixels, np.ndarray):
         return pixels
     return read_image(pixels) if isinstance(pixels, Path) else pixels()
-
-
-def read_image(path: Path) -> np.ndarray:
-    """Read an image file as uint8 RGB of shape (H, W, 3).
-
-    Raises:
-        InputError: the file is missing, truncated, or not an image.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(path) as handle:
-            return np.asarray(handle.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(
-            f"The image {path} cannot be read ({error}). Expected a complete PNG, JPEG, BMP, WebP or TIFF file: "
-            "replace or remove it; without --strict it is skipped and listed in the report."
-        ) from error
 
 
 class StimulusSet(Sequence[Stimulus]):
@@ -150,8 +139,18 @@ class StimulusSet(Sequence[Stimulus]):
         """The stimuli for which ``keep`` is true, as a new set."""
         return StimulusSet([s for s in self._stimuli if keep(s)], name or self.name, self.info)
 
-    def split(self, references: Collection[str]) -> tuple[StimulusSet, StimulusSet]:
-        """The stimuli of the given references, and all the others."""
+    def split(self, train: float = 0.7, validation: float = 0.15, test: float = 0.15, **options: Any) -> Split:
+        """Training, validation and test parts by reference; see ``stimuli.splits.split``, which takes the same arguments."""
+        from stimuli.splits import split
+
+        return split(self, train, validation, test, **options)
+
+    def of_references(self, references: Collection[str]) -> tuple[StimulusSet, StimulusSet]:
+        """The stimuli of the given references, and all the others.
+
+        Raises:
+            InputError: one of the two would be empty.
+        """
         wanted = set(references)
         return self.select(lambda s: s.reference in wanted), self.select(lambda s: s.reference not in wanted)
 

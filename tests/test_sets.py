@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stimuli import distortions, photos, references, sets
+from stimuli import distortions, generated, photos, references, sets
 from stimuli.distortions import TYPES, distort
 from stimuli.errors import InputError
 from stimuli.taxonomy import taxonomy
@@ -27,7 +27,8 @@ def test_balanced_set_shows_each_reference_once_per_class() -> None:
 
 def test_crossed_set_shows_every_type_and_level_once() -> None:
     exam = sets.exam_set(references=1, size=32, levels=(3, 5), design="crossed", measure=False)
-    cells = sum(2 - len({3, 5} & set(d.identities)) for d in TYPES.values())
+    types = [type for type in taxonomy("paper8").types if type in TYPES]
+    cells = sum(2 - len({3, 5} & set(TYPES[type].identities)) for type in types)
     assert len(exam) == cells + 1
 
 
@@ -66,10 +67,10 @@ def test_a_set_holds_its_images_up_to_the_budget(monkeypatch: pytest.MonkeyPatch
     def held(design: sets.Design) -> bool:
         return isinstance(sets.exam_set(1, levels=(5,), design=design, size=16, measure=False)[-1].pixels, np.ndarray)
 
-    assert sets.PIXELS_IN_MEMORY == 128_000_000 and held("balanced") and held("crossed")
-    monkeypatch.setattr(sets, "PIXELS_IN_MEMORY", 8 * 16 * 16 * 3)
+    assert generated.PIXELS_IN_MEMORY == 128_000_000 and held("balanced") and held("crossed")
+    monkeypatch.setattr(generated, "PIXELS_IN_MEMORY", 8 * 16 * 16 * 3)
     assert held("balanced") and not held("crossed")  # 8 classes; 18 types and the clean image
-    monkeypatch.setattr(sets, "PIXELS_IN_MEMORY", 8 * 16 * 16 * 3 - 1)
+    monkeypatch.setattr(generated, "PIXELS_IN_MEMORY", 8 * 16 * 16 * 3 - 1)
     assert not held("balanced")
 
 
@@ -176,5 +177,5 @@ def test_bad_input_is_refused_in_words(tmp_path: Path) -> None:
         sets.exam_set(references=1, design="square")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="level 9 does not exist"):
         sets.exam_set(references=1, levels=(9,))
-    with pytest.raises(InputError, match="Unknown taxonomy 'paper9'. Known taxonomies: paper8"):
+    with pytest.raises(InputError, match="Unknown taxonomy 'paper9'. Known taxonomies: .*paper8"):
         sets.exam_set(references=1, taxonomy="paper9")

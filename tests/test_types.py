@@ -52,7 +52,7 @@ def test_sets_slice_select_and_split_by_reference() -> None:
     stimuli = some()
     assert len(stimuli[1:3]) == 2 and stimuli.references == ("r0", "r1", "r2")
     assert [s.id for s in stimuli.select(lambda s: s.id == "s3")] == ["s3"]
-    inside, outside = stimuli.split(["r1"])
+    inside, outside = stimuli.of_references(["r1"])
     assert inside.references == ("r1",) and outside.references == ("r0", "r2")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from analysis.figures.answers import draw_confusion, draw_contact_sheet, draw_levels, draw_responses, draw_severity
 from analysis.figures.distance import PANELS, draw_distance, draw_plane
+from analysis.figures.processed import draw_processed, shown_rows
 from analysis.figures.style import style
 from analysis.figures.survival import draw_survival, draw_survival_arms
 from analysis.figures.tuning import COLUMNS, draw_training, draw_tuning
@@ -30,18 +31,28 @@ def draw_all(results: Results, folder: str | Path, formats: Sequence[str] = FORM
     Returns:
         Name → format → path; a figure without data is left out.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     written: dict[str, dict[str, Path]] = {}
     with style():
         for name, draw in FIGURES.items():
             made = draw(results)
-            if made is None:
-                continue
-            figure, data = made
-            written[name] = {ending: _save(figure, folder / f"{name}.{ending}") for ending in formats}
-            write_csv(data, folder / f"{name}.csv")
+            if made is not None:
+                written[name] = _written(*made, name, folder, formats)
     return written
+
+
+def draw_processed_table(rows: Table, folder: str | Path, formats: Sequence[str] = FORMATS) -> dict[str, Path]:
+    """Draw the figure ``processed`` from a table of ``processed_survival``: format → path; without rows none."""
+    with style():
+        made = _processed_figure(rows)
+        return {} if made is None else _written(*made, "processed", folder, formats)
+
+
+def _written(figure: Any, data: Table, name: str, folder: str | Path, formats: Sequence[str]) -> dict[str, Path]:
+    """A figure in every format, and the data behind it as CSV."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_csv(data, folder / f"{name}.csv")
+    return {ending: _save(figure, folder / f"{name}.{ending}") for ending in formats}
 
 
 def _save(figure: Any, path: Path) -> Path:
@@ -67,6 +78,21 @@ def _survival(results: Results) -> Made:
     figure, ax = _figure(8.2, 3.9)
     draw_survival(ax, results["survival"], results["perception"]["base"])
     return figure, results["survival"]["base"] + results["survival"].get("baselines", [])
+
+
+def _processed(results: Results) -> Made:
+    return _processed_figure(results["survival"].get("processed") or [])
+
+
+def _processed_figure(rows: Table) -> Made:
+    """The figure of a table of ``processed_survival`` and the rows that it shows; None without rows."""
+    if not rows:
+        return None
+    shown = shown_rows(rows)
+    kinds, processors = (len({row[key] for row in shown}) for key in ("type", "processor"))
+    figure, axes = _figure(8.2, 1.3 + kinds * max(0.19, 0.085 * processors), 1, 2, sharey=True)
+    draw_processed(axes, rows)
+    return figure, shown
 
 
 def _survival_arms(results: Results) -> Made:
@@ -185,6 +211,7 @@ def _decode(uri: str) -> Any:
 
 FIGURES: dict[str, Callable[[Results], Made]] = {
     "survival": _survival,
+    "processed": _processed,
     "survival_arms": _survival_arms,
     "tuning": _tuning,
     "distance": _distance,

@@ -13,6 +13,8 @@ TEMPLATES = Path(__file__).with_name("templates")
 ALT: Mapping[str, str] = {
     "survival": "Balanced accuracy of a linear probe at each site from pixels to the last language-model layer, with the "
     "answers' accuracy at the right end.",
+    "processed": "Per distortion type, how much of its energy the model's processor leaves, and how well pixel statistics tell it "
+    "from clean images before and after.",
     "survival_arms": "The same curve after tuning each component alone.",
     "tuning": "Distortion answers and kept content after tuning each component alone.",
     "distance": "Distance of visual tokens to the word that names their distortion, before and after tuning, per class.",

@@ -20,7 +20,8 @@ SEED = 20_512_095
 """Of the training scenes; exam sets use other seeds and another split, so no scene is shared."""
 PAPER8 = taxonomy("paper8")
 CLASSES = PAPER8.classes
-ALL_TYPES = tuple(PAPER8.types)
+ALL_TYPES = tuple(type for type in PAPER8.types if type in TYPES)
+"""Those that can be generated."""
 QUALITIES = (*QUALITY_BOUNDS_DB, "bad")
 CONTENT = {"colour": tuple(COLOURS), "shape": SHAPES, "ground": GROUNDS}
 PHOTOGRAPH = "a photograph"
@@ -109,7 +110,7 @@ def _reference_versions(index: int) -> tuple[np.ndarray, list[list[int]], np.nda
     versions, labels = [clean], [[CLASSES.index("clean"), -1, 0, 0, *content]]
     while len(versions) < PER_REFERENCE:
         label = CLASSES[(index * (PER_REFERENCE - 1) + len(versions) - 1) % (len(CLASSES) - 1)]
-        type = str(rng.choice(PAPER8.types_of(label)))
+        type = str(rng.choice([type for type in PAPER8.types_of(label) if type in TYPES]))
         level = int(rng.choice(5, p=LEVEL_WEIGHTS)) + 1
         if level in TYPES[type].identities:
             continue

@@ -29,6 +29,7 @@ def lens_blur(image: np.ndarray, radius: float, setting: Setting) -> np.ndarray:
 
 def disk(radius: float) -> np.ndarray:
     """A disk of ``radius`` px whose border pixels have the share that it covers; sums to 1, odd sides."""
+    radius = max(radius, 0.5)  # a smaller one lies within one pixel
     reach, fine = int(np.ceil(radius)), 8
     offsets = (np.arange((2 * reach + 1) * fine) + 0.5) / fine - reach - 0.5
     inside = (offsets[:, None] ** 2 + offsets[None, :] ** 2 <= radius**2).astype(float)

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from stimuli.distortions.blur import gaussian
 from stimuli.distortions.kinds import Setting
 from stimuli.operations import lab2rgb, luma, rgb2lab, to_uint8, translated
 
@@ -20,17 +21,17 @@ def color_diffusion(image: np.ndarray, amount: float, setting: Setting) -> np.nd
 
 
 def color_shift(image: np.ndarray, pixels: float, setting: Setting) -> np.ndarray:
-    """Green moved by ``pixels`` px in a random direction, the more the nearer to an edge (KADID 5).
+    """Green moved by ``pixels`` px in a random direction down and right, the more the nearer to an edge (KADID 5).
 
-    The share of the moved channel is the grey image's gradient magnitude, smoothed with σ = 4 px, stretched between its 1st and
-    99th percentile and held between 0.1 and 1.
+    The share of the moved channel is the grey image's gradient magnitude, smoothed with σ = 4 px, stretched to [0, 1], held to
+    [0.1, 1], and stretched again between its 1st and 99th percentile.
     """
-    angle = setting.rng.uniform(0, 2 * np.pi)
-    dy, dx = (round(pixels * setting.scale * part) for part in (np.sin(angle), np.cos(angle)))
-    grey = luma(image)
-    edges = ndimage.gaussian_filter(np.hypot(*np.gradient(grey)), 4 * setting.scale, mode="nearest")
+    direction = setting.rng.random(2)
+    dy, dx = np.round(pixels * setting.scale * direction / np.linalg.norm(direction)).astype(int)
+    edges = gaussian(np.hypot(*np.gradient(luma(image))), 4 * setting.scale)
+    edges = np.clip((edges - edges.min()) / max(np.ptp(edges), 1e-9), 0.1, 1)
     low, high = np.percentile(edges, (1, 99))
-    share = np.clip((edges - low) / max(high - low, 1e-6), 0.1, 1)
+    share = np.clip((edges - low) / max(high - low, 1e-9), 0, 1)
     result = image.copy()
     result[..., 1] += share * (translated(image[..., 1], dy, dx) - image[..., 1])
     return result

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from probes.baselines import NAMES, pixel_statistics
+from stimuli.statistics import NAMES, pixel_statistics
 
 RNG = np.random.default_rng(0)
 SMOOTH = ndimage.gaussian_filter(RNG.normal(size=(128, 128, 3)), (6, 6, 0))
