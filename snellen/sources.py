@@ -28,7 +28,7 @@ def labelled(images: str, progress: bool = False) -> StimulusSet | None:
     if not colon or Path(images).exists():
         return None
     if name in DATASETS:
-        return getattr(sets, name)(folder, progress=progress)  # type: ignore[no-any-return]
+        return getattr(sets, name)(folder, progress=progress)
     if len(name) == 1:  # a drive
         return None
     raise InputError(

@@ -90,7 +90,7 @@ def write_stimuli(
     if "dataset" in shown.info:
         from stimuli.readers.report import summary_lines
 
-        lines += summary_lines(shown)
+        lines += summary_lines(shown)[1:]
     if dealt is not None:
         write_csv(
             [{"id": s.id, "reference": s.reference, "part": part} for part, own in dealt.parts.items() for s in own],

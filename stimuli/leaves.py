@@ -108,12 +108,14 @@ def _outlines(rng: np.random.Generator, leaves: _Leaves) -> list[list[float]]:
     lobes, depth = rng.integers(2, 6, count), rng.choice([0.0, 0.0, 0.15, 0.3], count)
     aspect = np.where(rng.random(count) < 0.3, 1.0, rng.uniform(0.2, 1.0, count))
     turn, phase = rng.uniform(0, 2 * np.pi, (2, count))
-    jitter = rng.uniform(-0.35, 0.35, (count, POINTS))
+    jitter = rng.uniform(-0.35, 0.35, (count, POINTS))  # shares of the angle between two corners
+    jitter[corners == POINTS] = 0
     outlines: list[list[float]] = [[] for _ in range(count)]
-    for k in (3, 4, 5, 6, 7, POINTS):
+    for k in np.unique(corners):
         own = np.flatnonzero(corners == k)
-        angles = 2 * np.pi / k * (np.arange(k) + (jitter[own, :k] if k != POINTS else 0 * jitter[own]))
-        reach = 1 + depth[own, None] * np.cos(lobes[own, None] * angles + phase[own, None]) if k == POINTS else 1.15
+        angles = 2 * np.pi / k * (np.arange(k) + jitter[own, :k])
+        wave = depth[own, None] * np.cos(lobes[own, None] * angles + phase[own, None])
+        reach = 1 + wave if k == POINTS else 1.15
         shape = reach * (np.cos(angles) + 1j * aspect[own, None] * np.sin(angles))
         scale = leaves.radii[own] * np.exp(1j * turn[own]) / np.sqrt(aspect[own])  # narrow leaves are longer, of equal area
         placed = shape * scale[:, None] + (leaves.centres[own] @ [1, 1j])[:, None]

@@ -28,8 +28,8 @@ LICENCES: Mapping[str, str] = {
     "china": "CC-BY 2.0; danielbuechele on Flickr (sklearn/datasets/images/README.txt)",
     "flower": "CC-BY 2.0; vultilion on Flickr by its address, though the text names danielbuechele "
     "(sklearn/datasets/images/README.txt)",
-    "grace_hopper": "not stated in matplotlib; the comment inside the file names its source, File:Grace_Hopper.jpg of Wikimedia "
-    "Commons, and that page says its licence (matplotlib/mpl-data/sample_data/grace_hopper.jpg)",
+    "grace_hopper": "not stated; File:Grace_Hopper.jpg of Wikimedia Commons by the comment inside the file, public domain by the "
+    "pull request that added it, matplotlib #1599 (matplotlib/mpl-data/sample_data/grace_hopper.jpg)",
 }
 """Name → licence; author or origin (where in the package that is stated). Read in scikit-image 0.26.0, scikit-learn 1.9 and
 matplotlib 3.11.2. "Not stated" means that the package says nothing: look the photograph up before you publish it."""

@@ -206,14 +206,17 @@ def _counted(stimuli: StimulusSet, label: Callable[[Stimulus], str]) -> tuple[np
 def _deal(features: np.ndarray, needed: np.ndarray, goals: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """The part of every reference, int (references,).
 
-    First, rarest label first, one reference for each part that lacks the label; then all others, where they fit best.
+    First, rarest label first, one reference for each part that lacks the label; then all others, where they fit best. No part
+    gets more than its share of the references, in whole numbers.
     """
     part = np.full(len(features), -1)
+    room = _quotas(goals, len(features))
     held = np.zeros((len(goals), features.shape[1]))
     frequency = needed.sum(axis=0)
 
     def give(reference: int, number: int) -> None:
         part[reference] = number
+        room[number] -= 1
         held[number] += features[reference]
 
     order = rng.permutation(len(features))
@@ -221,19 +224,29 @@ def _deal(features: np.ndarray, needed: np.ndarray, goals: np.ndarray, rng: np.r
         own = order[needed[order, label]]
         for number in np.argsort(-goals, kind="stable"):
             free = own[part[own] < 0]
-            if len(own) >= len(goals) and len(free) and not (part[own] == number).any():
+            if room[number] and len(own) >= len(goals) and len(free) and not (part[own] == number).any():
                 give(free[needed[free].sum(axis=1).argmin()], int(number))
     rarest = np.where(needed, frequency, len(features)).min(axis=1)
     for reference in order[np.argsort(rarest[order], kind="stable")]:
         if part[reference] < 0:
-            give(reference, _best(features[reference], held, goals))
+            give(reference, _best(features[reference], held, goals, room))
     return part
 
 
-def _best(own: np.ndarray, held: np.ndarray, goals: np.ndarray) -> int:
-    """The part that grows least in the sum of squared held shares over goals, a chi-squared distance up to a constant."""
+def _quotas(goals: np.ndarray, references: int) -> np.ndarray:
+    """How many references each part gets: its share, rounded by largest remainder, and at least one."""
+    quotas = np.maximum(np.floor(goals * references + 1e-9).astype(int), 1)
+    while quotas.sum() != references:
+        step = 1 if quotas.sum() < references else -1
+        short = step * (goals * references - quotas)
+        quotas[np.where((quotas > 1) | (step > 0), short, -np.inf).argmax()] += step
+    return quotas
+
+
+def _best(own: np.ndarray, held: np.ndarray, goals: np.ndarray, room: np.ndarray) -> int:
+    """The part with room that grows least in the sum of squared held shares over goals, a chi-squared distance up to a constant."""
     growth = ((2 * held + own) * own).sum(axis=1) / goals
-    return int(growth.argmin())
+    return int(np.where(room > 0, growth, np.inf).argmin())
 
 
 def _lacking(needed: np.ndarray, part: np.ndarray, parts: int) -> list[int]:

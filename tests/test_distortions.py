@@ -30,7 +30,7 @@ PSNR = {
     "contrast_change": (20.2, 23.2, 28.0, 28.0, 22.0),
 }  # fmt: skip
 """Mean PSNR in dB over four photographs of 512 x 384 px, measured on a prototype of its own; None where nothing changes."""
-LOOSE = {"color_shift": 1.3, "non_eccentricity_patch": 2.5, "color_block": 3.0}
+LOOSE = {"color_shift": 1.6, "non_eccentricity_patch": 2.5, "color_block": 3.0}
 """Types whose PSNR depends on where chance puts the change, with their tolerance in dB; that of the others is 0.6."""
 
 
@@ -267,7 +267,7 @@ def test_quality_words_follow_psnr() -> None:
 def test_unknown_type_level_and_image_are_refused_in_words() -> None:
     with pytest.raises(InputError, match="Unknown distortion type 'fog'. Known types: gaussian_blur"):
         distort(IMAGE, "fog", 1)
-    with pytest.raises(InputError, match="level 6 does not exist; KADID-10k has the levels 1 to 5"):
+    with pytest.raises(InputError, match="level 6 does not exist; there are the levels 1 to 5"):
         distort(IMAGE, "jpeg", 6)
     with pytest.raises(InputError, match=r"dtype int64 and shape \(64, 64, 3\); expected uint8, or float from 0 to 1"):
         distort(IMAGE.astype(int), "jpeg", 1)

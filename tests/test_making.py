@@ -24,7 +24,14 @@ def test_a_distorted_image_is_small_until_it_is_looked_at_even_in_another_proces
 
 def test_everything_that_was_done_to_an_image_is_known_of_it() -> None:
     clean, single, both = Work(Making(2)).stimuli(REFERENCE, SHOWN)
-    assert (clean.id, clean.type, clean.level, clean.signed_param, clean.psnr, clean.parts) == ("a", None, None, None, 100.0, ())
+    assert (clean.id, clean.type, clean.level, clean.signed_param, clean.psnr, clean.parts) == (
+        "a",
+        None,
+        None,
+        None,
+        100.0,
+        (),
+    )
     assert (single.id, single.type, single.level, single.signed_param, single.parts) == ("a+jpeg-4", "jpeg", 4, 7.0, ())
     assert both.id == "a+gaussian_blur-3+white_noise-5" and both.type == "gaussian_blur+white_noise" and both.level is None
     assert both.parts == (("gaussian_blur", 3), ("white_noise", 5)) and both.signed_param is None
@@ -49,7 +56,9 @@ def test_outside_its_region_a_local_distortion_leaves_every_pixel() -> None:
 
 
 def test_options_and_the_users_own_measures_arrive() -> None:
-    work = Work(Making(2, Options(ordering="magnitude")), measures={"worst": lambda a, b: float(np.abs(a.astype(int) - b).max())})
+    work = Work(
+        Making(2, Options(ordering="magnitude")), measures={"worst": lambda a, b: float(np.abs(a.astype(int) - b).max())}
+    )
     first, third = work.stimuli(REFERENCE, [(("mean_shift", 1),), (("mean_shift", 3),)])
     assert first.is_identity and first.signed_param == 0 and first.measured == {"worst": 0.0}
     assert not third.is_identity and third.signed_param == -0.08

@@ -29,7 +29,9 @@ def test_levels_are_paired_within_a_type_and_reference_the_lower_first() -> None
 
 
 def test_what_cannot_be_paired_is_told() -> None:
-    with pytest.raises(InputError, match=r"1 references have distorted stimuli but no clean one \(b\). Add the reference images"):
+    with pytest.raises(
+        InputError, match=r"1 references have distorted stimuli but no clean one \(b\). Add the reference images"
+    ):
         pairs([*ladder("a"), *ladder("b")[:-1]])
     with pytest.raises(InputError, match="no pair of kind 'levels' among 3 stimuli"):
         pairs(ladder("a", (3,)), "levels")

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from stimuli import references
-from stimuli.references import KEPT, PhotographImage, SceneImage, builtin_references
+from stimuli.errors import InputError
+from stimuli.leaves import dead_leaves
+from stimuli.references import KEPT, LeavesImage, PhotographImage, SceneImage, builtin_references
 from stimuli.scenes import Scene, scene
 
 
@@ -60,12 +62,12 @@ def test_threads_that_want_different_references_do_not_wait_for_one_another(monk
 def test_a_failure_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     image = PhotographImage("nobody", 16, 0, 0)
     for _ in range(2):
-        with pytest.raises(KeyError, match="nobody"):
+        with pytest.raises(InputError, match="nobody"):
             image()
 
 
 def test_what_is_kept_cannot_be_changed_by_who_looks_at_it() -> None:
-    for image in (SceneImage((3, 0, 0), 16), PhotographImage("chelsea", 16, 0, 0)):
+    for image in (SceneImage((3, 0, 0), 16), LeavesImage((3, 0, 0), (16, 24)), PhotographImage("chelsea", 16, 0, 0)):
         with pytest.raises(ValueError, match="read-only"):
             image()[0, 0, 0] = 1
         assert np.array_equal(image(), image.make())
@@ -75,3 +77,33 @@ def test_the_stimuli_of_a_reference_share_what_is_known_of_it() -> None:
     first, last = next(iter(builtin_references(1, 0, "exam", 16, True))), list(builtin_references(10, 0, "exam", 16, True))[-1]
     assert first.id == "scene-exam-0-00000" and set(first.attributes) == {"colour", "shape", "ground"}
     assert last.id == "photo-chelsea-0" and not last.attributes
+
+
+def test_leaves_are_named_have_no_attributes_and_any_shape() -> None:
+    found = list(builtin_references(11, 0, "exam", 16, photographs=True, kind="leaves"))
+    assert [r.id for r in found[::10]] == ["leaves-exam-0-00000", "leaves-exam-0-00010"] and found[9].id == "photo-chelsea-0"
+    assert {r.source for r in found} == {"leaves", "photo"} and not any(r.attributes for r in found)
+    assert LeavesImage((0, 2, 0), (16, 24))().shape == (16, 24, 3)
+    assert np.array_equal(found[0].read(), dead_leaves((0, 2, 0), 16))
+
+
+def test_no_two_kinds_and_splits_share_a_seed() -> None:
+    drawn = [
+        reference.pixels.seed
+        for kind in ("scenes", "leaves")
+        for split in ("exam", "train")
+        for seed in range(4)
+        for reference in builtin_references(5, seed, split, 16, photographs=False, kind=kind)
+        if isinstance(reference.pixels, SceneImage | LeavesImage)
+    ]
+    assert len(drawn) == len(set(drawn)) == 2 * 2 * 4 * 5
+
+
+def test_scenes_are_the_default() -> None:
+    default, named = (list(builtin_references(10, 0, "train", 16, True, *kind)) for kind in ((), ("scenes",)))
+    assert default == named and [r.source for r in default] == ["scene"] * 9 + ["photo"]
+
+
+def test_another_kind_is_refused() -> None:
+    with pytest.raises(InputError, match="no built-in references of kind 'trees'. Expected scenes or leaves"):
+        next(builtin_references(1, 0, "exam", 16, False, kind="trees"))  # type: ignore[arg-type]

@@ -12,7 +12,14 @@ from stimuli.distortions import Options
 from stimuli.errors import InputError
 
 
-HOW: dict[str, Any] = {"taxonomy": "paper8", "design": "balanced", "size": 32, "region": None, "options": Options(), "workers": 1}
+HOW: dict[str, Any] = {
+    "taxonomy": "paper8",
+    "design": "balanced",
+    "size": 32,
+    "region": None,
+    "options": Options(),
+    "workers": 1,
+}
 
 
 def test_written_stimuli_are_read_back_with_their_labels(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from stimuli.errors import InputError
-from stimuli.splits import Split, split
+from stimuli.splits import Split, _quotas, split
 from stimuli.types import Stimulus, StimulusSet
 
 PIXELS = np.zeros((4, 4, 3), np.uint8)
@@ -106,3 +106,14 @@ def test_what_cannot_be_split_is_refused(uneven: StimulusSet) -> None:
     fano = {str(i): [type for type, line in zip(types, plane, strict=True) if str(i) in line] for i in range(7)}
     with pytest.raises(InputError, match="could not be dealt to all of train, test: too many classes share too few"):
         split(shown(fano), 0.5, 0, 0.5)
+
+
+@pytest.mark.parametrize("shares", [(0.7, 0.15, 0.15), (0.6, 0.2, 0.2), (0.5, 0.5, 0), (0.98, 0.01, 0.01)])
+@pytest.mark.parametrize("references", [3, 10, 17, 81])
+def test_every_part_has_its_share_of_the_references_in_whole_numbers(
+    shares: tuple[float, float, float], references: int
+) -> None:
+    quotas = _quotas(np.array([share for share in shares if share]), references)
+    assert quotas.sum() == references and quotas.min() >= 1
+    if min(share * references for share in shares if share) >= 1:
+        assert np.abs(quotas - np.array([share for share in shares if share]) * references).max() < 1

@@ -235,3 +235,17 @@ def test_tokens_are_refused_with_the_poolings_that_give_one_row() -> None:
     tokens.read = read  # type: ignore[method-assign]
     with pytest.raises(InputError, match="several rows .*Extract with pool='mean'"):
         sweep(tokens, progress=False)
+
+
+def test_inputs_stand_in_for_the_sites_of_their_name(result: SweepResult) -> None:
+    given = store()
+    strong = Activations(given.ids[::-1], given.values["vision.0"][::-1])
+    found = sweep(given, inputs={"pixels": strong, "processed": strong}, n_boot=50, progress=False)
+    assert [row["site"] for row in found.table] == ["processed", *given.sites]
+    assert found.row("pixels")["score"] == found.row("processed")["score"] == pytest.approx(result.row("vision.0")["score"])
+    assert found.row("pixels")["component"] == "input" and found.row("vision.1")["score"] == result.row("vision.1")["score"]
+    chosen = sweep(given, sites=["vision.0"], inputs={"pixels": strong}, n_boot=50, progress=False)
+    assert [row["site"] for row in chosen.table] == ["vision.0"]
+    part = Activations(given.ids[1:], given.values["vision.0"][1:])
+    with pytest.raises(InputError, match="'pixels' lacks 1 of 160 stimuli"):
+        sweep(given, sites=["pixels"], inputs={"pixels": part}, progress=False)

@@ -72,7 +72,8 @@ def contact_sheet(
     path.parent.mkdir(parents=True, exist_ok=True)
     written = {ending: path.with_suffix(f".{ending}") for ending in formats}
     with style():
-        figure = Figure(figsize=(wide, TITLE + len(cells) * TALL), layout="none")
+        figure = Figure(figsize=(wide, TITLE + len(cells) * TALL))
+        figure.set_layout_engine("none")
         FigureCanvasAgg(figure)
         axes = figure.subplots(len(cells), len(cells[0]), squeeze=False)
         _place(axes, columns)

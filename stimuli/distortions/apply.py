@@ -65,7 +65,7 @@ def parameter(type: str, level: int, options: Options = PUBLISHED) -> float:
     if type not in TYPES:
         raise InputError(f"Unknown distortion type '{type}'. Known types: {', '.join(TYPES)}. Use one of these.")
     if level not in LEVELS:
-        raise InputError(f"Distortion level {level!r} does not exist; KADID-10k has the levels 1 to 5. Use one of these.")
+        raise InputError(f"Distortion level {level!r} does not exist; there are the levels 1 to 5. Use one of these.")
     kind = TYPES[type]
     return (kind.by_magnitude() if options.ordering == "magnitude" else kind.parameters)[level - 1]
 

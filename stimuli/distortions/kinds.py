@@ -38,7 +38,8 @@ class Distortion:
     number: int
     """KADID-10k's number, 1 to 25; of DepictQA-Wild's types 101 to 135. Part of the random seed."""
     group: str
-    """The group of its dataset: blur, color, compression, noise, brightness, spatial, sharpness or contrast."""
+    """The group of its dataset: of KADID-10k blur, color, compression, noise, brightness, spatial, sharpness or contrast; of
+    DepictQA-Wild one of its twelve, such as darken."""
     apply: Apply
     parameters: tuple[float, float, float, float, float]
     """Of the levels 1 to 5, as published."""
