@@ -78,7 +78,7 @@ def exam_set(
     planned = plan(chosen, levels, seed, design, options)
     if in_memory is None:
         in_memory = references * planned.per_reference * size * size * 3 <= PIXELS_IN_MEMORY
-    sources = builtin_references(references, seed, split, size, photographs, **({} if kind == "scenes" else {"kind": kind}))
+    sources = builtin_references(references, seed, split, size, photographs, kind=kind)
     making = Making(seed, options, _region(region, seed))
     shown = [planned.shown(index) for index in range(references)]
     work = Work(making, measure, measures, in_memory)

@@ -159,7 +159,7 @@ def test_the_users_denoiser_stands_for_dncnn() -> None:
 
     noisy = distort(LARGE, "denoise", 3, options=Options(denoiser=keep))
     assert told == [pytest.approx(np.sqrt(0.05))]
-    assert np.var((noisy / 255.0 - LARGE / 255.0)) == pytest.approx(0.05, rel=0.3)  # clipped to the range
+    assert np.var(noisy / 255.0 - LARGE / 255.0) == pytest.approx(0.05, rel=0.3)  # clipped to the range
     assert severity(LARGE, distort(LARGE, "denoise", 3))[0] > severity(LARGE, noisy)[0] + 3
     assert Options(denoiser=keep).describe() == {"denoiser": "keep"}
 

@@ -14,7 +14,7 @@ from analysis.figures.processed import draw_processed
 def row(processor: str, kind: str, kept: float | None, after: float | None, level: int | str = "all") -> dict[str, Any]:
     """A row of ``processed_survival``."""
     found: dict[str, Any] = {"processor": processor, "type": kind, "level": level, "size_out": "224x224", "energy_kept": kept,
-                             "kept_low": kept, "kept_high": kept, "note": ""}  # fmt: skip
+                             "kept_low": kept, "kept_high": kept, "chance": 0.125, "note": ""}  # fmt: skip
     scores = {"before": 0.91, "before_low": 0.85, "before_high": 0.95, "after": after, "after_low": after, "after_high": after}
     return {**found, **(scores if after is not None else {})}
 
@@ -43,8 +43,8 @@ def test_every_processor_has_its_points_in_the_rows_of_the_types() -> None:
     assert list(small.get_xdata()) == [0.6, 0.2], "what is not known is left out, single levels are not drawn"
     assert list(large.get_xdata()) == [0.9, 0.8, 1.3] and list(np.round(large.get_ydata())) == [0, 1, 2]
     assert small.get_marker() != large.get_marker() and left.get_xlim()[1] > 1.3
-    assert [tick.get_text() for tick in left.get_yticklabels()] == ["all types", "white noise", "jitter"]
-    assert {text.get_text() for text in right.get_legend().get_texts()} == {*points, "on the file's own pixels"}
+    assert [tick.get_text() for tick in left.get_yticklabels()] == ["all types: which class?", "white noise", "jitter"]
+    assert {text.get_text() for text in right.get_legend().get_texts()} == {*points, "on the file's own pixels", "chance"}
 
 
 def test_the_score_on_the_file_is_a_bar_and_its_absence_is_said() -> None:

@@ -11,7 +11,6 @@ from snellen.steps import redraw, verify, write_stimuli
 from stimuli.distortions import Options
 from stimuli.errors import InputError
 
-
 HOW: dict[str, Any] = {
     "taxonomy": "paper8",
     "design": "balanced",

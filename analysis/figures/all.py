@@ -90,7 +90,7 @@ def _processed_figure(rows: Table) -> Made:
         return None
     shown = shown_rows(rows)
     kinds, processors = (len({row[key] for row in shown}) for key in ("type", "processor"))
-    figure, axes = _figure(8.2, 1.3 + kinds * max(0.19, 0.085 * processors), 1, 2, sharey=True)
+    figure, axes = _figure(8.2, 1.3 + kinds * max(0.19, 0.07 * processors), 1, 2, sharey=True)
     draw_processed(axes, rows)
     return figure, shown
 

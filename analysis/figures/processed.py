@@ -33,7 +33,11 @@ def draw_processed(axes: Sequence[Any], rows: Rows) -> None:
         if place % 2:
             for ax in axes:
                 ax.axhspan(place - 0.5, place + 0.5, color="#000000", alpha=0.04, lw=0)
-        _before(right, place, next(row for row in chosen if row["type"] == kind))
+        first = next(row for row in chosen if row["type"] == kind)
+        _before(right, place, first)
+        if _known(first, "chance"):
+            right.plot([first["chance"]] * 2, [place - 0.5, place + 0.5], color="#999999", lw=1.0, ls=":",
+                       label=None if place else "chance")  # fmt: skip
     for number, name in enumerate(processors):
         offset = SPREAD * ((number + 0.5) / len(processors) - 0.5)
         own = [(kinds.index(row["type"]) + offset, row) for row in chosen if row["processor"] == name]
@@ -72,7 +76,7 @@ def _known(row: Mapping[str, Any], key: str) -> bool:
 
 
 def _finish(left: Any, right: Any, kinds: Sequence[str], rows: Rows) -> None:
-    names = {row["type"]: "all types" if row["type"] == "all" else row["type"].replace("_", " ") for row in rows}
+    names = {row["type"]: "all types: which class?" if row["type"] == "all" else row["type"].replace("_", " ") for row in rows}
     left.set_yticks(range(len(kinds)), [names[kind] for kind in kinds])
     left.set_ylim(len(kinds) - 0.5, -0.5)
     right.tick_params(labelleft=False)
@@ -80,10 +84,10 @@ def _finish(left: Any, right: Any, kinds: Sequence[str], rows: Rows) -> None:
         ax.grid(axis="y", visible=False)
         percent_axis(ax.xaxis)
     left.axvline(1, color="#999999", lw=0.9, ls=":")
-    left.set_xlim(0, max(1.08, 1.04 * max((row["energy_kept"] for row in rows if _known(row, "energy_kept")), default=1)))
+    highest = max((row[key] for row in rows for key in ("energy_kept", "kept_high") if _known(row, key)), default=1.0)
+    left.set_xlim(0, max(1.05, 1.02 * highest))
     left.set_xlabel("energy kept (100 %: as in the file)")
     left.set_title("What the resize leaves")
-    right.axvline(0.5, color="#999999", lw=0.9, ls=":")
     right.set_xlim(0, 1.03)
     right.set_xlabel("balanced accuracy, this type or clean")
     right.set_title("What pixel statistics still tell")
