@@ -137,9 +137,10 @@ def _tiles(tensors: Mapping[str, Any], images: Any, n: int) -> list[Tiles]:
         tiled = values.reshape(n, -1, *values.shape[-3:])
         return [list(own.transpose(0, 2, 3, 1)) for own in tiled]
     if values.ndim == 4 and values.shape[1] == 3:
-        cut = [tile.transpose(1, 2, 0) for tile in _cut(values, tensors)]
-        ends = np.cumsum(_counts(tensors, len(cut), n))
-        return [cut[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        own = _dealt(_cut(values, tensors), tensors, n)
+        local = array(tensors["pixel_values_local"]) if "pixel_values_local" in tensors else np.empty(0)
+        details = _dealt(list(local), tensors, n) if local.ndim == 4 else [[]] * n
+        return [[*tiles, *more] for tiles, more in zip(own, details, strict=True)]
     raise _unknown(values, n)
 
 
@@ -151,6 +152,12 @@ def _cut(values: np.ndarray, tensors: Mapping[str, Any]) -> Tiles:
     if sizes is None or sizes.shape != (len(values), 2) or (sizes > values.shape[2:]).any():
         return list(values)
     return [tile[:, :height, :width] for tile, (height, width) in zip(values, sizes.tolist(), strict=True)]
+
+
+def _dealt(tiles: Tiles, tensors: Mapping[str, Any], n: int) -> list[Tiles]:
+    """Tiles (3, h, w) in a row as the tiles (h, w, 3) of each image."""
+    ends = np.cumsum(_counts(tensors, len(tiles), n))
+    return [[tile.transpose(1, 2, 0) for tile in tiles[a:b]] for a, b in zip([0, *ends], ends, strict=False)]
 
 
 def _counts(tensors: Mapping[str, Any], total: int, n: int) -> list[int]:

@@ -74,6 +74,13 @@ def test_tiles_of_the_internvl_kind_come_back_and_the_overview_behind_them() -> 
         processed_images(tensors, processor, 2)
 
 
+def test_tiles_that_come_in_a_tensor_of_their_own_belong_to_the_image() -> None:
+    processor = pil("deepseek_ocr2", "DeepseekOcr2", size=square(SIDE), tile_size=SIDE)
+    image = photo(SIDE, 2 * SIDE)
+    overview, left, right = Preprocessing(processor)(image)
+    assert np.abs(np.concatenate([left, right], 1) - pixels(image)).max() < NEARLY and overview.shape == (SIDE // 2, SIDE, 3)
+
+
 def test_tiles_of_the_llava_next_kind_come_back_without_empty_tiles_and_borders() -> None:
     grids = [[SIDE, SIDE], [SIDE, 2 * SIDE], [2 * SIDE, SIDE]]
     processor = pil("llava_next", "LlavaNext", size={"shortest_edge": SIDE}, crop_size=square(SIDE), image_grid_pinpoints=grids)

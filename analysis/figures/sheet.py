@@ -14,8 +14,8 @@ from stimuli.errors import InputError
 from stimuli.tables import write_csv
 from stimuli.types import Stimulus
 
-ROWS = 13
-"""Types per block of columns; more go into the next block."""
+ASPECT = 1.45
+"""How tall a sheet may be for its width before its types go into another block of columns."""
 SHOWN = 192
 """Larger images are cut to this many px about the middle, not scaled, as scaling would change the distortion."""
 INCH, TALL, NAMES, TITLE = 1.05, 1.18, 1.0, 0.3
@@ -78,13 +78,9 @@ def contact_sheet(
         axes = figure.subplots(len(cells), len(cells[0]), squeeze=False)
         _place(axes, columns)
         draw_sheet(axes, cells)
-        figure.suptitle(
-            f"{own[0].reference}: level, parameter and PSNR in dB",
-            fontsize=9,
-            x=0.01,
-            ha="left",
-            y=1 - 0.06 / (TITLE + len(cells) * TALL),
-        )
+        title = f"{own[0].reference}: level, parameter and PSNR in dB"
+        top = 1 - 0.06 / (TITLE + len(cells) * TALL)
+        figure.suptitle(textwrap.shorten(title, int(12 * wide), placeholder=" …"), fontsize=9, x=0.01, ha="left", y=top)
         for ending, file in written.items():
             figure.savefig(file, dpi=190, metadata={"pdf": {"CreationDate": None}, "svg": {"Date": None}}.get(ending))
     return {**written, "csv": write_csv([s.metadata() for s in own], path.with_suffix(".csv"))}
@@ -106,7 +102,9 @@ def _grid(own: Sequence[Stimulus]) -> tuple[list[list[Cell]], int]:
     clean = next((s for s in own if s.type is None), None)
     types = list(dict.fromkeys(s.type for s in own if s.type is not None))
     levels = sorted({s.level for s in own if s.type is not None}, key=lambda level: (level is None, level)) or [None]
-    blocks = max(1, -(-len(types) // ROWS))
+    blocks = 1
+    while (-(-len(types) // blocks) + 1) * TALL > ASPECT * blocks * (NAMES + len(levels) * INCH):
+        blocks += 1
     height = -(-len(types) // blocks)
     lines = [_line(own, type, levels) for type in types]
     lines += [[None] * len(levels)] * (blocks * height - len(types))
