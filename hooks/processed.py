@@ -6,7 +6,7 @@ red from left to right and green from top to bottom, goes through the same proce
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -80,14 +80,14 @@ class Preprocessing:
         return [tile[where] for tile, where in zip(tiles, boxes, strict=True) if where is not None]
 
     def _made(self, image: np.ndarray) -> Tiles:
-        try:
-            if self._text:
+        if not self._text:
+            tensors = _called(self._images, image)
+        else:
+            try:
                 with self._lock:
                     tensors = encode(self._processor, [image], self._text)
-            else:
-                tensors = dict(self._images(images=[image], return_tensors="pt"))
-        except REJECTED as error:
-            raise _rejected(error, image) from error
+            except REJECTED as error:
+                raise _rejected(error, image) from error
         (tiles,) = _tiles(tensors, self._images, 1)
         return [_undone(tile, self._images) for tile in tiles]
 
@@ -137,10 +137,8 @@ def _tiles(tensors: Mapping[str, Any], images: Any, n: int) -> list[Tiles]:
         tiled = values.reshape(n, -1, *values.shape[-3:])
         return [list(own.transpose(0, 2, 3, 1)) for own in tiled]
     if values.ndim == 4 and values.shape[1] == 3:
-        own = _dealt(_cut(values, tensors), tensors, n)
-        local = array(tensors["pixel_values_local"]) if "pixel_values_local" in tensors else np.empty(0)
-        details = _dealt(list(local), tensors, n) if local.ndim == 4 else [[]] * n
-        return [[*tiles, *more] for tiles, more in zip(own, details, strict=True)]
+        tiles = _cut(values, tensors)
+        return _with_details(_dealt(tiles, _counts(tensors, len(tiles), n)), tensors)
     raise _unknown(values, n)
 
 
@@ -154,9 +152,18 @@ def _cut(values: np.ndarray, tensors: Mapping[str, Any]) -> Tiles:
     return [tile[:, :height, :width] for tile, (height, width) in zip(values, sizes.tolist(), strict=True)]
 
 
-def _dealt(tiles: Tiles, tensors: Mapping[str, Any], n: int) -> list[Tiles]:
+def _with_details(images: list[Tiles], tensors: Mapping[str, Any]) -> list[Tiles]:
+    """Overviews and, behind them, the tiles that some processors hand over in a tensor of their own."""
+    if "pixel_values_local" not in tensors:
+        return images
+    details = list(array(tensors["pixel_values_local"]))
+    counts = [len(details)] if len(images) == 1 else array(tensors["num_local_patches"]).tolist()
+    return [[*own, *more] for own, more in zip(images, _dealt(details, counts), strict=True)]
+
+
+def _dealt(tiles: Tiles, counts: Sequence[int]) -> list[Tiles]:
     """Tiles (3, h, w) in a row as the tiles (h, w, 3) of each image."""
-    ends = np.cumsum(_counts(tensors, len(tiles), n))
+    ends = np.cumsum(counts)
     return [[tile.transpose(1, 2, 0) for tile in tiles[a:b]] for a, b in zip([0, *ends], ends, strict=False)]
 
 
@@ -196,11 +203,17 @@ def _layout(images: Any) -> Layout:
     return _LAYOUTS[images]
 
 
-def _patches(images: Any, image: np.ndarray) -> tuple[np.ndarray, Places]:
+def _called(images: Any, image: np.ndarray) -> dict[str, Any]:
+    """What an image processor makes of one image; some give a bare tensor."""
     try:
-        tensors = dict(images(images=[image], return_tensors="pt"))
+        made = images(images=[image], return_tensors="pt")
     except REJECTED as error:
         raise _rejected(error, image) from error
+    return dict(made) if isinstance(made, Mapping) else {PIXELS[0]: made}
+
+
+def _patches(images: Any, image: np.ndarray) -> tuple[np.ndarray, Places]:
+    tensors = _called(images, image)
     values = next(array(tensors[name]) for name in PIXELS if name in tensors)
     found = packed(tensors, values, 1)
     if found is None:

@@ -44,7 +44,7 @@ def processed(
     """
     from analysis.figures.all import draw_processed_table
     from analysis.processed import processed_survival
-    from snellen.steps import chosen_set
+    from snellen.sources import chosen_set
     from stimuli.tables import write_csv, write_json
 
     named = {name: image_processor(name) for name in models}

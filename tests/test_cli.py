@@ -45,7 +45,7 @@ def here(*arguments: str | Path, code: int = 0) -> str:
     return done.output
 
 
-COMMANDS = ("exam", "stages", "stimuli", "extract", "probe", "ask", "tune", "distance", "report", "verify", "compact", "merge")
+COMMANDS = ("exam", "stages", "stimuli", "extract", "probe", "ask", "tune", "distance", "report", "verify", "compact", "merge", "processed")
 
 
 def test_help_lists_the_commands_and_each_has_an_example() -> None:
@@ -64,7 +64,7 @@ def test_help_lists_the_commands_and_each_has_an_example() -> None:
     [
         (("exam", "nonsense"), "Unknown model 'nonsense': there is no such folder, and it is no hub id"),
         (("exam", "--budget", "huge"), "Unknown budget 'huge'. Expected one of demo, full"),
-        (("exam", "--set", "taxonomy=paper9"), "Unknown taxonomy 'paper9'. Known taxonomies: paper8"),
+        (("exam", "--set", "taxonomy=paper9"), "Unknown taxonomy 'paper9'. Known taxonomies: depictqa12"),
         (("exam", "--set", "arms=[retina]"), "setting 'arms.0' cannot be used"),
         (("tune", "retina"), "Unknown component 'retina'. Expected one of vision, projector, llm"),
         (("tune", "llm", "--constraint", "align"), "constraint='align' shapes visual tokens"),

@@ -79,6 +79,8 @@ def test_tiles_that_come_in_a_tensor_of_their_own_belong_to_the_image() -> None:
     image = photo(SIDE, 2 * SIDE)
     overview, left, right = Preprocessing(processor)(image)
     assert np.abs(np.concatenate([left, right], 1) - pixels(image)).max() < NEARLY and overview.shape == (SIDE // 2, SIDE, 3)
+    tensors = dict(processor(images=[photo(SIDE, SIDE), image], return_tensors="pt"))
+    assert [len(tiles) for tiles in processed_images(tensors, processor, 2)] == [1, 3]
 
 
 def test_tiles_of_the_llava_next_kind_come_back_without_empty_tiles_and_borders() -> None:

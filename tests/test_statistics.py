@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from stimuli.errors import InputError
 from stimuli.statistics import NAMES, pixel_statistics
 
 RNG = np.random.default_rng(0)
@@ -55,3 +56,34 @@ def test_one_image_takes_milliseconds() -> None:
         pixel_statistics(IMAGE)
         taken.append(time.perf_counter() - start)
     assert min(taken) < 0.02
+
+
+def test_an_image_from_0_to_1_gives_what_its_bytes_give() -> None:
+    of_bytes = pixel_statistics(IMAGE)
+    assert pixel_statistics(IMAGE / 255) == pytest.approx(of_bytes, rel=1e-9, abs=1e-12)
+    assert pixel_statistics((IMAGE / 255).astype(np.float32)) == pytest.approx(of_bytes, rel=1e-3, abs=1e-4)
+
+
+def test_quick_sums_give_what_the_formulas_say() -> None:
+    luma = IMAGE / 255 @ np.array([0.299, 0.587, 0.114])
+    mean = ndimage.gaussian_filter(luma, 7 / 6, mode="nearest", radius=3)
+    spread = np.sqrt(np.maximum(ndimage.gaussian_filter(luma**2, 7 / 6, mode="nearest", radius=3) - mean**2, 0))
+    mscn = (luma - mean) / (spread + 1 / 255)
+    rest = mscn - mscn.mean()
+    laplacian = np.abs(ndimage.laplace(luma))
+    gradient = np.hypot(np.diff(luma, axis=1)[:-1], np.diff(luma, axis=0)[:, :-1])
+    expected = {
+        "mscn_std_1": mscn.std(),
+        "mscn_kurt_1": np.log1p((rest**4).mean() / mscn.std() ** 4),
+        "gradient_q99": np.quantile(gradient, 0.99),
+        "noise_mad": np.median(laplacian) / 0.6745,
+        "laplacian_q10": np.log(np.quantile(laplacian, 0.1) + 1e-6),
+        "chroma_b_std": (IMAGE[..., 2] / 255 - luma).std(),
+    }
+    assert {name: of(IMAGE, name) for name in expected} == pytest.approx(expected, rel=1e-9)
+
+
+def test_what_is_no_image_or_too_small_is_refused_in_words() -> None:
+    for wrong in (IMAGE[:15], IMAGE[..., 0], IMAGE[..., :2]):
+        with pytest.raises(InputError, match="for pixel statistics. Expected height x width x 3 with at least 16 px a side"):
+            pixel_statistics(wrong)
