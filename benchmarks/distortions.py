@@ -52,7 +52,11 @@ def _row(kind: object, decibels: list[float], seconds: float, markdown: bool) ->
     levels = ", ".join(f"{value:g}" for value in kind.parameters)  # type: ignore[attr-defined]
     psnr = " ".join("∞" if value >= 100 else f"{value:.1f}" for value in decibels)
     cells = [str(kind.number), f"`{kind.name}`", kind.group, levels, psnr, f"{200 * seconds:.0f}"]  # type: ignore[attr-defined]
-    print(f"| {' | '.join(cells)} |" if markdown else "  ".join(cell.ljust(w) for cell, w in zip(cells, (3, 30, 12, 34, 30, 4), strict=True)))
+    print(
+        f"| {' | '.join(cells)} |"
+        if markdown
+        else "  ".join(cell.ljust(w) for cell, w in zip(cells, (3, 30, 12, 34, 30, 4), strict=True))
+    )
 
 
 def _pooled(images: dict[str, np.ndarray], workers: int) -> float:

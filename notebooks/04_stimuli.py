@@ -18,7 +18,7 @@
 import tempfile
 from pathlib import Path
 
-from IPython.display import Image, display
+import PIL.Image
 
 import snellen as sn
 from analysis.figures.sheet import contact_sheet
@@ -27,7 +27,8 @@ from stimuli.photos import photograph_at
 folder = Path(tempfile.mkdtemp())
 photographs = {name: photograph_at(name, 384, 512) for name in ("chelsea", "coffee", "astronaut", "china")}
 everything = sn.stimuli.distorted_set({"coffee": photographs["coffee"]}, "kadid25", (1, 2, 3, 4, 5), design="crossed")
-display(Image(contact_sheet(everything, folder / "sheet", formats=("png",))["png"], width=900))
+sheet = PIL.Image.open(contact_sheet(everything, folder / "sheet", formats=("png",))["png"]).convert("RGB")
+sheet.reduce(2).quantize(96)
 
 # %% [markdown]
 # Above each image: level, published parameter, PSNR in dB. Level is not severity: mean shift and contrast change are signed and mildest in
@@ -44,18 +45,22 @@ def worst(reference, distorted):
     return float(np.abs(reference.astype(int) - distorted).max())
 
 
+small = {name: photograph_at(name, 192, 256) for name in ("chelsea", "coffee")}
 figure, axes = plt.subplots(1, 2, figsize=(8.5, 2.8), sharey=True, layout="constrained")
 for panel, ordering in zip(axes, ("published", "magnitude"), strict=True):
+    options = Options(ordering=ordering)
     shown = sn.stimuli.distorted_set(
-        photographs, "kadid25", (1, 2, 3, 4, 5), design="crossed", options=Options(ordering=ordering), measures={"worst": worst}
+        small, levels=(1, 2, 3, 4, 5), design="crossed", options=options, measures={"worst": worst}
     )
     for type, marker in (("jpeg", "o"), ("white_noise", "s"), ("mean_shift", "^"), ("contrast_change", "D")):
         own = [s for s in shown if s.type == type]
         levels = sorted({s.level for s in own})
         panel.plot(levels, [np.mean([s.psnr for s in own if s.level == level]) for level in levels], marker=marker, label=type)
-    panel.set(title=f"levels as {ordering}" if ordering == "published" else "levels by magnitude", xlabel="level", xticks=range(1, 6))
+    panel.set(
+        title=f"levels as {ordering}" if ordering == "published" else "levels by magnitude", xlabel="level", xticks=range(1, 6)
+    )
 axes[0].set_ylabel("PSNR, dB")
-axes[1].legend()
+axes[1].legend(loc="upper left", bbox_to_anchor=(1, 1))
 plt.show()
 print("largest change of a pixel:", {s.id: s.measured["worst"] for s in shown if s.reference == "coffee" and s.type == "jpeg"})
 
@@ -101,9 +106,37 @@ parts
 # %% [markdown]
 # ## What the model's resize leaves
 #
-# A processor may destroy a distortion before any weight has seen it. For each type: the share of its energy (mean squared difference to the clean
-# image) that is left after the processor, and how well a linear probe of pixel statistics still tells it from clean images of other
-# references. The same two stages, `pixels` and `processed`, begin every survival curve.
+# A processor may destroy a distortion before any weight has seen it. For each type: the share of its energy (mean squared
+# difference to the clean image) that is left after the processor, and how well a linear probe of pixel statistics still tells it from
+# clean images. The same two stages, `pixels` and `processed`, begin every survival curve of an exam.
 
 # %%
-PROCESSED
+from analysis.figures.processed import draw_processed
+from analysis.figures.style import style
+from snellen.cli_processed import image_processor
+
+crops = {
+    f"{name}-{i}": image[top : top + 256, left : left + 256]
+    for name, image in photographs.items()
+    for i, (top, left) in enumerate([(0, 0), (0, 256), (128, 0), (128, 256)])
+}
+shown = sn.stimuli.distorted_set(crops, levels=(3, 5), design="crossed", measure=False)
+kept = sn.processed_survival(
+    {f"{side} px": image_processor(f"clip:{side}") for side in (112, 168)}, shown, n_boot=200, progress=False
+)
+with style():
+    figure, axes = plt.subplots(1, 2, figsize=(8.2, 4.6), sharey=True)
+    draw_processed(axes, kept.table)
+    plt.show()
+
+# %% [markdown]
+# Here crops of 256 px are shown at 112 and 168 px, as an encoder does that sees a photograph much reduced. (Four crops of one photograph are not
+# independent references: a figure for a paper needs your own images.) Any `Mllm`, processor or image processor can stand in the place of these:
+# `snellen processed ./my-checkpoint --images ./photos`.
+
+# %%
+exam_model = sn.load("embedded")
+store = sn.extract(exam_model, exam, ["vision.3", "vision.5", "projector"], progress=False)
+inputs = sn.input_statistics(exam_model, exam, progress=False)
+for site, acts in inputs.items():
+    print(site, acts.values.shape)

@@ -45,7 +45,21 @@ def here(*arguments: str | Path, code: int = 0) -> str:
     return done.output
 
 
-COMMANDS = ("exam", "stages", "stimuli", "extract", "probe", "ask", "tune", "distance", "report", "verify", "compact", "merge", "processed")
+COMMANDS = (
+    "exam",
+    "stages",
+    "stimuli",
+    "extract",
+    "probe",
+    "ask",
+    "tune",
+    "distance",
+    "report",
+    "verify",
+    "compact",
+    "merge",
+    "processed",
+)
 
 
 def test_help_lists_the_commands_and_each_has_an_example() -> None:
