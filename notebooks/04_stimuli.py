@@ -26,7 +26,8 @@ from stimuli.photos import photograph_at
 
 folder = Path(tempfile.mkdtemp())
 photographs = {name: photograph_at(name, 384, 512) for name in ("chelsea", "coffee", "astronaut", "china")}
-everything = sn.stimuli.distorted_set({"coffee": photographs["coffee"]}, "kadid25", (1, 2, 3, 4, 5), design="crossed")
+cup = {"coffee": photograph_at("coffee", 192, 256)}
+everything = sn.stimuli.distorted_set(cup, "kadid25", (1, 2, 3, 4, 5), design="crossed")
 sheet = PIL.Image.open(contact_sheet(everything, folder / "sheet", formats=("png",))["png"]).convert("RGB")
 sheet.reduce(2).quantize(96)
 
@@ -45,13 +46,10 @@ def worst(reference, distorted):
     return float(np.abs(reference.astype(int) - distorted).max())
 
 
-small = {name: photograph_at(name, 192, 256) for name in ("chelsea", "coffee")}
 figure, axes = plt.subplots(1, 2, figsize=(8.5, 2.8), sharey=True, layout="constrained")
 for panel, ordering in zip(axes, ("published", "magnitude"), strict=True):
     options = Options(ordering=ordering)
-    shown = sn.stimuli.distorted_set(
-        small, levels=(1, 2, 3, 4, 5), design="crossed", options=options, measures={"worst": worst}
-    )
+    shown = sn.stimuli.distorted_set(cup, levels=(1, 2, 3, 4, 5), design="crossed", options=options, measures={"worst": worst})
     for type, marker in (("jpeg", "o"), ("white_noise", "s"), ("mean_shift", "^"), ("contrast_change", "D")):
         own = [s for s in shown if s.type == type]
         levels = sorted({s.level for s in own})
@@ -73,7 +71,7 @@ print("largest change of a pixel:", {s.id: s.measured["worst"] for s in shown if
 # %%
 from stimuli.regions import cell_shares
 
-local = sn.stimuli.distorted_set(photographs, levels=(5,), region="any", seed=1)
+local = sn.stimuli.distorted_set(photographs, levels=(5,), region="any", seed=1, measure=False)
 pairs = sn.stimuli.pairs(local)
 chosen = [next(p for p in pairs if p.reference == name and p.type not in ("jitter",)) for name in photographs]
 figure, axes = plt.subplots(3, 4, figsize=(8.5, 5), layout="constrained")
@@ -97,7 +95,7 @@ print(len(pairs), "pairs;", pairs[0].before.id, "→", pairs[0].after.id)
 # deals references, never images, and counts what each part holds.
 
 # %%
-exam = sn.stimuli.exam_set(references=30, levels=(3, 5), size=64)
+exam = sn.stimuli.exam_set(references=30, levels=(3, 5), size=128, measure=False)
 again = sn.stimuli.from_csv(sn.stimuli.save(exam, folder / "set"))
 print(all(np.array_equal(a.image, b.image) for a, b in zip(exam, again, strict=True)), again)
 parts = sn.stimuli.split(again, 0.6, 0.2, 0.2, seed=0)
@@ -120,7 +118,7 @@ crops = {
     for name, image in photographs.items()
     for i, (top, left) in enumerate([(0, 0), (0, 256), (128, 0), (128, 256)])
 }
-shown = sn.stimuli.distorted_set(crops, levels=(3, 5), design="crossed", measure=False)
+shown = sn.stimuli.distorted_set(crops, levels=(5,), design="crossed", measure=False)
 kept = sn.processed_survival(
     {f"{side} px": image_processor(f"clip:{side}") for side in (112, 168)}, shown, n_boot=200, progress=False
 )

@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from snellen.config import ExamConfig
 from snellen.sources import BUILTIN, labelled, pristine
+from stimuli.confounds import confounds
 from stimuli.errors import InputError
 from stimuli.sets import distorted_set, exam_set
 from stimuli.taxonomy import taxonomy as load_taxonomy
@@ -122,6 +123,7 @@ def summary(shown: StimulusSet, train: StimulusSet, skipped: Skipped, settings: 
         "train": _counts(train, settings),
         "skipped": skipped,
         "severity": _severity(shown, settings),
+        "confounds": _confounds(shown, settings),
         "examples": [
             {"id": s.id, "class": label, "type": s.type, "level": s.level, "reference": s.reference, "png": _png(s.image)}
             for label in chosen.classes
@@ -139,6 +141,15 @@ def _counts(stimuli: StimulusSet, settings: ExamConfig) -> dict[str, Any]:
     levels = sorted({s.level for s in stimuli if s.level is not None})
     about = {"name": stimuli.name, "n": len(stimuli), "references": len(stimuli.references), "levels": levels}
     return {**about, **counts, "info": stimuli.info}
+
+
+def _confounds(stimuli: StimulusSet, settings: ExamConfig) -> dict[str, Any] | None:
+    """Whether the dataset tells the class; None where no stimulus has a class."""
+    chosen = load_taxonomy(settings.taxonomy)
+    if all(chosen.label(s) is None for s in stimuli):
+        return None
+    found = confounds(stimuli, settings.taxonomy)
+    return {"table": found.table, "warnings": found.warnings}
 
 
 def _severity(stimuli: StimulusSet, settings: ExamConfig) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from stimuli.designs import Design, plan
-from stimuli.distortions import PUBLISHED, Measure, Options, parameter
+from stimuli.distortions import PUBLISHED, TYPES, Measure, Options, parameter
 from stimuli.errors import InputError
 from stimuli.making import Making, Parts, Work, build
 from stimuli.references import Reference, builtin_references
@@ -83,7 +83,7 @@ def exam_set(
     shown = [planned.shown(index) for index in range(references)]
     work = Work(making, measure, measures, in_memory)
     info = {"split": split, "references": references, "seed": seed, "size": size, "photographs": photographs}
-    about = {"taxonomy": chosen.name, "levels": list(levels), "design": design, **_own(making, kind)}
+    about = {"taxonomy": chosen.name, "levels": list(levels), "design": design, **_own(making, shown, kind)}
     return StimulusSet(build(sources, shown, work, workers=workers, progress=progress), f"snellen-{split}", {**info, **about})
 
 
@@ -126,7 +126,7 @@ def distorted_set(
     making = Making(seed, options, _region(region, seed))
     shown = [planned.shown(index) for index in range(len(references))]
     made = build(_files(references), shown, Work(making, measure, measures), workers=workers, progress=progress)
-    about = {"taxonomy": chosen.name, "levels": list(levels), "design": design, **_own(making)}
+    about = {"taxonomy": chosen.name, "levels": list(levels), "design": design, **_own(making, shown)}
     return StimulusSet(made, name, {"split": "user", "references": len(references), "seed": seed, **about})
 
 
@@ -183,7 +183,7 @@ def mixed_set(
         "mixtures": [list(pair) for pair in chosen],
         "levels": list(levels),
     }
-    return StimulusSet(made, "snellen-mixtures" if builtin else "mixtures", {**info, **_own(making)})
+    return StimulusSet(made, "snellen-mixtures" if builtin else "mixtures", {**info, **_own(making, shown)})
 
 
 def _two_by_two(pair: tuple[str, ...], level: int) -> list[Parts]:
@@ -199,9 +199,12 @@ def _region(region: Kind | Region | None, seed: int) -> Region | None:
     return Region(region, seed=seed) if isinstance(region, str) else region
 
 
-def _own(making: Making, kind: str = "scenes") -> dict[str, Any]:
-    """What is not as by default, as JSON-able values."""
+def _own(making: Making, shown: Sequence[Sequence[Parts]], kind: str = "scenes") -> dict[str, Any]:
+    """What is not as by default or as published, as JSON-able values."""
     told: dict[str, Any] = {"options": own} if (own := making.options.describe()) else {}
+    types = {type for own in shown for parts in own for type, _ in parts}
+    if making.options.denoiser is None and (stand_ins := {t: TYPES[t].stand_in for t in sorted(types) if TYPES[t].stand_in}):
+        told["stand_ins"] = stand_ins
     if making.region is not None:
         told["region"] = {"kind": making.region.kind, "share": list(making.region.share), "seed": making.region.seed}
     return told if kind == "scenes" else {**told, "kind": kind}

@@ -30,16 +30,12 @@ MARGIN = 0.1
 """How far beyond the canvas leaves are scattered, as a share of its sides."""
 POINTS = 20
 """Corners of the polygon that stands for a round leaf."""
-CAST = (8.0, 24.0)
+CAST = (11.0, 20.0)
 """An image's cast lies on an ellipse around grey: limits of its half axis along b*; that along a* is 0.6 of it."""
-TINT = (15.5, 16.5)
+TINT = (15.0, 15.5)
 """Standard deviations of a* and b* of an image's tints around its cast."""
 STRONGEST = 70.0
 """No hue goes beyond this a* or b*: darker colours than the strongest of sRGB would not exist."""
-POINTS = 20
-"""Corners of the polygon that stands for a round leaf."""
-CAST, TINT = (11.0, 20.0), (15.0, 15.5)
-"""Standard deviations of a* and b*: of the cast of an image, and of its tints around that."""
 GRAIN = 512
 """Side of the tile that the leaves' grain is cut from, px of the canvas."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from stimuli.confounds import Confounds, confounds
 from stimuli.designs import Design
 from stimuli.disk import save
+from stimuli.distortions import Options, distort, mix, severity
 from stimuli.generated import distorted_set, exam_set, mixed_set
 from stimuli.images import ENDINGS
 from stimuli.pairs import Pair, pairs
@@ -16,16 +17,23 @@ from stimuli.readers.live import live
 from stimuli.readers.pipal import pipal
 from stimuli.readers.spaq import spaq
 from stimuli.readers.tid import tid2013
+from stimuli.regions import Region, cell_shares
 from stimuli.splits import Split, split
+from stimuli.taxonomy import Taxonomy, taxonomy
 
 __all__ = [
     "ENDINGS",
     "Confounds",
     "Design",
+    "Options",
     "Pair",
+    "Region",
     "Split",
+    "Taxonomy",
+    "cell_shares",
     "confounds",
     "csiq",
+    "distort",
     "distorted_set",
     "exam_set",
     "from_csv",
@@ -34,11 +42,14 @@ __all__ = [
     "kadid10k",
     "koniq10k",
     "live",
+    "mix",
     "mixed_set",
     "pairs",
     "pipal",
     "save",
+    "severity",
     "spaq",
     "split",
+    "taxonomy",
     "tid2013",
 ]

@@ -59,10 +59,12 @@ def pixels_are_the_files(stimuli: StimulusSet) -> bool:
 KADID_HEADER = "dist_img,ref_img,dmos,var"
 
 
-def kadid(root: Path, types: Sequence[int] = tuple(range(1, 26)), *rows: str, header: str = KADID_HEADER) -> Path:
-    """Two references; every level of the types; further rows as given."""
+def kadid(
+    root: Path, types: Sequence[int] = tuple(range(1, 26)), *rows: str, header: str = KADID_HEADER, references: int = 2
+) -> Path:
+    """Some references; every level of the types; further rows as given."""
     lines = []
-    for reference in ("I01", "I02"):
+    for reference in (f"I{number:02d}" for number in range(1, references + 1)):
         picture(root / "images" / f"{reference}.png")
         for type in types:
             for level in range(1, 6):

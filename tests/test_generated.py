@@ -63,6 +63,17 @@ def test_options_reach_every_image_and_the_sets_description() -> None:
     assert not any(s.type == "mean_shift" for s in ordered)  # its first level by magnitude is the identity
 
 
+def test_a_stand_in_is_told_unless_the_user_has_a_denoiser() -> None:
+    def keep(noisy: np.ndarray, sigma: float) -> np.ndarray:
+        return noisy
+
+    told = [
+        distorted_set(OWN, "kadid25", levels=(4,), options=o, measure=False).info for o in (Options(), Options(denoiser=keep))
+    ]
+    assert told[0]["stand_ins"] == {"denoise": "non-local means"} and "stand_ins" not in told[1]
+    assert told[1]["options"] == {"denoiser": "keep"} and "stand_ins" not in distorted_set(OWN, measure=False).info
+
+
 def test_leaves_stand_in_for_scenes() -> None:
     shown = exam_set(4, levels=(5,), size=64, kind="leaves", photographs=False, measure=False)
     train = exam_set(4, levels=(5,), size=64, kind="leaves", photographs=False, measure=False, split="train")

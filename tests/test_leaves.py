@@ -55,7 +55,7 @@ def test_statistics_are_those_of_photographs() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [128, 256, 384])
+@pytest.mark.parametrize("size", [128, 256, pytest.param(384, marks=pytest.mark.heavy)])
 def test_at_most_a_tenth_of_many_leaves_is_outside_the_range_of_photographs(size: int) -> None:
     check_against_photographs(size, count=40, most_outside=4)
 

@@ -11,7 +11,8 @@ from PIL import Image
 from snellen.config import ExamConfig, build
 from snellen.shown import stimulus_sets, summary
 from stimuli.errors import InputError
-from stimuli.sets import exam_set
+from stimuli.sets import exam_set, taxonomy
+from tests.miniatures import kadid
 
 
 def settings(**chosen: Any) -> ExamConfig:
@@ -72,3 +73,38 @@ def test_too_few_images_are_told_with_a_way_out(photos: Path) -> None:
         path.write_bytes(b"no image")
     with pytest.raises(InputError, match="None of the 3 images can be read. The first: The image"):
         stimulus_sets(settings(images=str(photos)))
+
+
+def test_a_dataset_is_dealt_by_reference_its_classes_and_levels_kept_and_its_gaps_told(tmp_path: Path) -> None:
+    kadid(tmp_path, references=6)
+    chosen = settings(images=f"kadid10k:{tmp_path}", references=3, train_references=3)
+    (tmp_path / "images" / "I02_10_05.png").write_bytes(b"")
+    shown, train, skipped = stimulus_sets(chosen)
+    assert not set(shown.references) & set(train.references) and len(shown.references) + len(train.references) == 6
+    assert [row["id"] for row in skipped] == ["I02_10_05.png"]
+    labels = {taxonomy("paper8").label(s) for s in shown}
+    assert labels == set(taxonomy("paper8").classes) and {s.level for s in shown} == {None, 3, 5}
+    assert not any(s.type in ("mean_shift", "contrast_change") and s.level == 3 for s in shown)  # nominal identities
+    assert summary(shown, train, skipped, chosen)["confounds"]["warnings"] == []
+    with pytest.raises(InputError, match="No stimulus of .* has a class of the taxonomy 'paper8' at the levels"):
+        stimulus_sets(settings(images=f"kadid10k:{tmp_path}", levels=(1,), taxonomy=str(only_distorted(tmp_path))))
+
+
+def only_distorted(folder: Path) -> Path:
+    """A taxonomy without a clean class, of the same name."""
+    path = folder / "own.yaml"
+    path.write_text("name: paper8\nclasses: [blur]\ntypes: {gaussian_blur: blur}\n")
+    return path
+
+
+def test_class_and_dataset_that_go_together_are_told(tmp_path: Path) -> None:
+    lines = ["image,reference,type,level,source"]
+    for i in range(6):
+        picture = exam_set(1, seed=i, measure=False, photographs=False, size=32)[-1].image
+        for type, source in (("jpeg", "live"), ("gaussian_blur", "tid2013")):
+            Image.fromarray(picture).save(tmp_path / f"{type}{i}.png")
+            lines.append(f"{type}{i}.png,r{i},{type},5,{source}")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    chosen = settings(images=str(tmp_path / "list.csv"))
+    found = summary(*stimulus_sets(chosen), chosen)["confounds"]
+    assert any("'blur' occurs in one dataset only (tid2013)" in line for line in found["warnings"])

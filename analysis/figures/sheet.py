@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from analysis.figures.style import style
+from stimuli.distortions import TYPES
 from stimuli.errors import InputError
 from stimuli.tables import write_csv
 from stimuli.types import Stimulus
@@ -123,7 +124,8 @@ def _line(own: Sequence[Stimulus], type: str, levels: Sequence[int | None]) -> l
 
 
 def _wrapped(type: str) -> str:
-    return "\n".join(textwrap.wrap(type.replace("_", " ").replace("+", " + "), 15))
+    stand_in = f" ({TYPES[type].stand_in})" if type in TYPES and TYPES[type].stand_in else ""
+    return "\n".join(textwrap.wrap(type.replace("_", " ").replace("+", " + ") + stand_in, 15, break_on_hyphens=False))
 
 
 def _cell(stimulus: Stimulus, name: str = "") -> Mapping[str, Any]:

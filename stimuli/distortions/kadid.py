@@ -20,7 +20,7 @@ KADID10K: tuple[Distortion, ...] = (
     Distortion(12, "noise", noise.white_noise_color_component, (0.0001, 0.0005, 0.001, 0.002, 0.003), random=True),
     Distortion(13, "noise", noise.impulse_noise, (0.001, 0.005, 0.01, 0.02, 0.03), random=True),
     Distortion(14, "noise", noise.multiplicative_noise, (0.001, 0.005, 0.01, 0.02, 0.05), random=True),
-    Distortion(15, "noise", noise.denoise, (0.01, 0.03, 0.05, 0.1, 0.15), random=True),
+    Distortion(15, "noise", noise.denoise, (0.01, 0.03, 0.05, 0.1, 0.15), random=True, stand_in="non-local means"),
     Distortion(16, "brightness", brightness.brighten, (0.1, 0.2, 0.4, 0.7, 1.1)),
     Distortion(17, "brightness", brightness.darken, (0.05, 0.1, 0.2, 0.4, 0.8)),
     Distortion(18, "brightness", brightness.mean_shift, (0.15, 0.08, 0, -0.08, -0.15), (3,), neutral=0),

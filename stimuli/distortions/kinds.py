@@ -51,6 +51,8 @@ class Distortion:
     """Whether it draws."""
     spatial: bool = False
     """Whether it has a length in px, which ``Options.scale`` stretches."""
+    stand_in: str = ""
+    """What stands for the original's method where that cannot be had; ``Options.denoiser`` puts something else in its place."""
     family: str = "kadid10k"
     """Who published it: ``kadid10k`` or ``depictqa`` (DepictQA-Wild)."""
 
