@@ -48,6 +48,7 @@ bench: setup  ## performance as ratios within one run
 	$(BIN)/python benchmarks/probes.py --quick
 	$(BIN)/python benchmarks/capture.py --quick
 	$(BIN)/python benchmarks/extract.py --quick
+	$(BIN)/python benchmarks/distortions.py
 
 notebooks: setup  ## execute the notebooks and write them with their outputs
 	$(BIN)/python notebooks/build.py

@@ -96,6 +96,7 @@ def test_bad_input_is_one_paragraph_and_a_non_zero_exit(arguments: tuple[str, ..
     assert not (tmp_path / "out" / "results.json").exists()
 
 
+@pytest.mark.slow
 def test_a_fresh_process_says_no_more_than_the_paragraph() -> None:
     text = run("exam", "nonsense", ok=False)
     assert text.startswith("snellen: Unknown model 'nonsense'") and text.endswith("Check the spelling.")
@@ -114,6 +115,7 @@ def test_a_folder_without_config_no_images_and_an_occupied_output_are_refused(tm
     assert (occupied / "thesis.txt").read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_stages_shows_the_map_without_weights() -> None:
     text = run("stages", "embedded")
     assert "the projector reads vision.5" in text and "model.multi_modal_projector" in text

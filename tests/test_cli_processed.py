@@ -29,6 +29,7 @@ def test_a_size_that_is_none_is_refused(name: str) -> None:
         image_processor(name)
 
 
+@pytest.mark.slow
 def test_table_figure_and_settings_are_written(tmp_path: Path) -> None:
     text = here("processed", "clip:32", "embedded", "--references", "5", "--levels", "5", "--size", "64", "--folds", "2",
                 "--out", tmp_path, "--no-progress")  # fmt: skip

@@ -38,6 +38,7 @@ def test_other_tools_find_plain_columns_and_lossless_files(tmp_path: Path) -> No
             assert picture.format == "PNG" and np.array_equal(np.asarray(picture), stimulus.image)
 
 
+@pytest.mark.slow
 def test_workers_write_the_same_files(tmp_path: Path) -> None:
     for name, workers in (("one", 1), ("two", 2)):
         save(LOCAL, tmp_path / name, workers=workers)

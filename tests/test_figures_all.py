@@ -52,6 +52,7 @@ def test_what_has_no_data_is_left_out_and_each_figure_has_its_csv(results: dict[
         assert [row["score"] for row in csv.DictReader(handle)] == ["0.5", "0.9", "0.6"]
 
 
+@pytest.mark.slow
 def test_a_redrawn_figure_is_the_same_file(results: dict[str, Any], tmp_path: Path) -> None:
     first, again = (draw_all(results, tmp_path / name, ("svg", "pdf")) for name in ("a", "b"))
     for name, paths in first.items():

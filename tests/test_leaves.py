@@ -60,6 +60,7 @@ def test_at_most_a_tenth_of_many_leaves_is_outside_the_range_of_photographs(size
     check_against_photographs(size, count=40, most_outside=4)
 
 
+@pytest.mark.slow
 def test_oblong_leaves_have_the_same_statistics() -> None:
     oblong = measured([dead_leaves((21, index), (192, 256)) for index in range(8)]).mean(0)
     square = measured([dead_leaves((22, index), 222) for index in range(8)]).mean(0)

@@ -4,6 +4,7 @@ import pickle
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from stimuli.distortions import Options, distort, severity
 from stimuli.making import Distorted, Making, Work, build
@@ -65,6 +66,7 @@ def test_options_and_the_users_own_measures_arrive() -> None:
     assert third.measured == {"worst": float(np.abs(IMAGE.astype(int) - third.image).max())}
 
 
+@pytest.mark.slow
 def test_worker_processes_make_the_same_set() -> None:
     work = Work(Making(4), in_memory=True)
     one, two = (build(builtin_references(3, 0, "exam", 32, False), [SHOWN] * 3, work, workers=n) for n in (1, 2))

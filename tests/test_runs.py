@@ -5,6 +5,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -76,7 +77,7 @@ def test_a_killed_exam_goes_on_and_gives_the_same(tmp_path: Path, monkeypatch: p
 
     small = {**SMALL, "arms": ("projector", "llm"), "n_boot": 20}
     monkeypatch.setattr(examination, "draw_all", lambda *_: {})  # neither figures nor the plane are compared here
-    monkeypatch.setattr(examination, "plane", lambda *_, **__: None)
+    monkeypatch.setattr(examination, "plane", lambda *_: SimpleNamespace(as_dict=lambda: None))
     whole = sn.exam("embedded", tmp_path / "whole", **small)
     real = examination._arm
 
