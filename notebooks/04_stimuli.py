@@ -116,19 +116,17 @@ from snellen.cli_processed import image_processor
 crops = {
     f"{name}-{i}": image[top : top + 256, left : left + 256]
     for name, image in photographs.items()
-    for i, (top, left) in enumerate([(0, 0), (0, 256), (128, 0), (128, 256)])
+    for i, (top, left) in enumerate([(0, 0), (0, 256), (128, 128)])
 }
 shown = sn.stimuli.distorted_set(crops, levels=(5,), design="crossed", measure=False)
-kept = sn.processed_survival(
-    {f"{side} px": image_processor(f"clip:{side}") for side in (112, 168)}, shown, n_boot=200, progress=False
-)
+kept = sn.processed_survival({"112 px": image_processor("clip:112")}, shown, n_boot=200, progress=False)
 with style():
     figure, axes = plt.subplots(1, 2, figsize=(8.2, 4.6), sharey=True)
     draw_processed(axes, kept.table)
     plt.show()
 
 # %% [markdown]
-# Here crops of 256 px are shown at 112 and 168 px, as an encoder does that sees a photograph much reduced. (Four crops of one photograph are not
+# Here crops of 256 px are shown at 112 px, as an encoder does that sees a photograph much reduced. (Three crops of one photograph are not
 # independent references: a figure for a paper needs your own images.) Any `Mllm`, processor or image processor can stand in the place of these:
 # `snellen processed ./my-checkpoint --images ./photos`.
 
