@@ -19,6 +19,7 @@ import tempfile
 from pathlib import Path
 
 import PIL.Image
+from IPython.display import Image
 
 import snellen as sn
 from analysis.figures.sheet import contact_sheet
@@ -29,7 +30,8 @@ photographs = {name: photograph_at(name, 384, 512) for name in ("chelsea", "coff
 cup = {"coffee": photograph_at("coffee", 192, 256)}
 everything = sn.stimuli.distorted_set(cup, "kadid25", (1, 2, 3, 4, 5), design="crossed")
 sheet = PIL.Image.open(contact_sheet(everything, folder / "sheet", formats=("png",))["png"]).convert("RGB")
-sheet.reduce(2).quantize(96)
+sheet.reduce(2).save(folder / "small.jpg", quality=90)  # small enough for a notebook; the PNG has every pixel
+Image(folder / "small.jpg")
 
 # %% [markdown]
 # Above each image: level, published parameter, PSNR in dB. Level is not severity: mean shift and contrast change are signed and mildest in
