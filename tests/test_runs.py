@@ -100,6 +100,9 @@ def test_a_killed_exam_goes_on_and_gives_the_same(finished: Any, tmp_path: Path,
                 {**found["arms"][arm], "p_holm": None} if part == "tuning" else found["arms"][arm] for found in (again, whole)
             )
             assert json.dumps(own) == json.dumps(other), (part, arm)  # Holm's p depends on how many arms there are
+    for found in ("survival", "encoded, not said"):
+        rows = [[row for row in done.results["verdict"]["evidence"] if row["note"] == found] for done in (resumed, finished)]
+        assert rows[0] and json.dumps(rows[0]) == json.dumps(rows[1])
 
 
 @pytest.mark.slow
