@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -94,6 +94,19 @@ def paired_difference(
     change = np.asarray(after, float) - np.asarray(before, float)
     value, draws = _means(change, np.asarray(groups), n_boot, seed)
     return _difference(value, draws)
+
+
+def resampled_rows(groups: Sequence[str] | np.ndarray, n_boot: int = 1000, seed: int = 0) -> Iterator[np.ndarray]:
+    """Row numbers of each resample of groups, with repetition: for statistics that are no means; the draws are ``resamples``'s."""
+    number, n_groups = group_counts(groups)
+    rows = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number, minlength=n_groups))[:-1])
+    for weights in resamples(n_groups, n_boot, seed).astype(int):
+        yield np.concatenate([row for own, count in zip(rows, weights, strict=True) for row in [own] * count])
+
+
+def interval(value: float, draws: Sequence[float] | np.ndarray) -> Interval:
+    """A value with the 95 % percentile interval of its resampled values; those that are NaN are left out."""
+    return _interval(float(value), np.asarray(draws, float))
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:

@@ -9,7 +9,9 @@ from probes.intervals import (
     balanced_interval,
     group_bootstrap,
     holm,
+    interval,
     paired_difference,
+    resampled_rows,
     resamples,
 )
 from stimuli.errors import InputError
@@ -110,3 +112,14 @@ def test_same_seed_same_interval_other_seed_another() -> None:
 def test_one_reference_has_no_interval() -> None:
     with pytest.raises(InputError, match="needs at least 2 of them, got 1. Show more references"):
         group_bootstrap(np.ones(4), np.zeros(4))
+
+
+def test_resampled_rows_draw_whole_groups_and_agree_with_the_means() -> None:
+    rng = np.random.default_rng(0)
+    groups, values = np.array(list("aabbbcd")), rng.random(7)
+    draws = [rows for rows in resampled_rows(groups, 200, 3)]
+    assert all(len(set(np.bincount(rows, minlength=7)[groups == name])) == 1 for rows in draws for name in "abcd"), (
+        "all rows of a group are drawn as often"
+    )
+    found, means = interval(values.mean(), [values[rows].mean() for rows in draws]), group_bootstrap(values, groups, 200, 3)
+    assert (found.value, found.low, found.high) == pytest.approx((means.value, means.low, means.high))
