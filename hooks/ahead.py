@@ -57,7 +57,7 @@ class Maker:
         """What the model is given for some images, in memory that a GPU reads without waiting for the processor."""
         with self._lock:
             made = self._build(images)
-        return Inputs([_pinned(batch) for batch in made.batches], made.rows)
+        return Inputs([pinned(batch) for batch in made.batches], made.rows)
 
     def ready(self, stimuli: Sequence[Stimulus], images: Sequence[np.ndarray | Exception]) -> Ready:
         """Inputs of those stimuli whose images can be read and that the processor takes."""
@@ -83,7 +83,7 @@ class Maker:
                 self.inputs([image])
                 good.append((stimulus, image))
             except Exception as own:
-                ready.refused.append((stimulus.id, _told(own, image)))
+                ready.refused.append((stimulus.id, told(own, image)))
                 ready.rejected += 1
         ready.stimuli, ready.images = [s for s, _ in good], [i for _, i in good]
         if 0 < len(good) < len(shown):  # if all are good alone, it is together that they fail
@@ -106,12 +106,12 @@ def ahead(blocks: Iterable[Sequence[Stimulus]], maker: Maker, workers: int | Non
         for block in blocks:
             yield maker.ready(block, [image_or_error(stimulus) for stimulus in block])
         return
-    readers = _Readers(default_workers(gpu) if workers is None else workers, gpu)
+    readers = Readers(default_workers(gpu) if workers is None else workers, gpu)
     builder = ThreadPoolExecutor(1)
     under_way: deque[Future[Ready]] = deque()
     try:
         for block in blocks:
-            images = [readers.submit(stimulus) for stimulus in block]
+            images = [_image(readers, stimulus) for stimulus in block]
             under_way.append(builder.submit(_when_read, maker, block, images))
             if len(under_way) == DEPTH:
                 yield under_way.popleft().result()
@@ -128,7 +128,15 @@ def default_workers(gpu: bool) -> int:
     return max(1, min(16, mine - 1) if gpu else min(8, mine // 2))
 
 
-class _Readers:
+def _image(readers: Readers, stimulus: Stimulus) -> Future[np.ndarray | Exception]:
+    if isinstance(stimulus.pixels, np.ndarray):  # there is nothing to do
+        future: Future[np.ndarray | Exception] = Future()
+        future.set_result(stimulus.pixels)
+        return future
+    return readers.submit(image_or_error, stimulus)
+
+
+class Readers:
     """Reads images elsewhere: in threads, or in processes as soon as these have started, which takes seconds."""
 
     def __init__(self, count: int, processes: bool) -> None:
@@ -137,18 +145,16 @@ class _Readers:
         self._processes: Any = None
         self._started: Future[Any] | None = None
 
-    def submit(self, stimulus: Stimulus) -> Future[np.ndarray | Exception]:
-        if isinstance(stimulus.pixels, np.ndarray):  # there is nothing to do
-            future: Future[np.ndarray | Exception] = Future()
-            future.set_result(stimulus.pixels)
-            return future
-        if self._wanted and self._started is None and _travels(stimulus):
+    def submit(self, read: Callable[[Any], Any], what: Any) -> Future[Any]:
+        """Read something; if processes are wanted, all that is given must be fit to be sent to one, or nothing is sent."""
+        if self._wanted and self._started is None and _travels(what):
             self._processes = _processes(self._count)
-            self._started = self._processes.submit(image_or_error, stimulus)
+            self._started = self._processes.submit(read, what)
         ready = self._started is not None and self._started.done()
-        return (self._processes if ready else self._threads).submit(image_or_error, stimulus)
+        return (self._processes if ready else self._threads).submit(read, what)
 
     def shutdown(self) -> None:
+        """Stop; what has not begun is not read."""
         self._threads.shutdown(cancel_futures=True)
         if self._processes is not None:
             self._processes.shutdown(wait=True, kill_workers=True)
@@ -162,9 +168,9 @@ def _processes(count: int) -> Any:
     return ProcessPoolExecutor(count, timeout=60, env=threads, initializer=end_with, initargs=(os.getpid(),))
 
 
-def _travels(stimulus: Stimulus) -> bool:
+def _travels(what: Any) -> bool:
     try:
-        pickle.dumps(stimulus)
+        pickle.dumps(what)
     except Exception:  # whatever an object of the user's raises
         return False
     return True
@@ -174,7 +180,8 @@ def _when_read(maker: Maker, block: Sequence[Stimulus], images: Sequence[Future[
     return maker.ready(block, [image.result() for image in images])
 
 
-def _told(error: Exception, image: np.ndarray) -> InputError:
+def told(error: Exception, image: np.ndarray) -> InputError:
+    """That the processor rejects an image, and why."""
     shape = " x ".join(str(side) for side in image.shape)
     return InputError(
         f"The model's processor rejects this image of shape {shape} ({type(error).__name__}: {error}). Expected an image that it "
@@ -182,7 +189,8 @@ def _told(error: Exception, image: np.ndarray) -> InputError:
     )
 
 
-def _pinned(batch: Batch) -> Batch:
+def pinned(batch: Batch) -> Batch:
+    """A batch in memory that a GPU reads without waiting for the processor, where there is one."""
     if not torch.cuda.is_available():
         return batch
     tensors = {name: value.pin_memory() if isinstance(value, torch.Tensor) else value for name, value in batch.tensors.items()}

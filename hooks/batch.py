@@ -27,6 +27,10 @@ IMAGE_MASKS = ("image_embeds_position_mask",)
 """Inputs by which a processor says where the image stands, whatever ids are there."""
 
 
+Pictures = Sequence[np.ndarray] | Sequence[tuple[np.ndarray, ...]]
+"""One image per question, or a tuple of as many for each."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """Inputs of one forward pass."""
@@ -42,15 +46,16 @@ def build(
     model: Any,
     processor: Any,
     stages: Stages,
-    images: Sequence[np.ndarray] | None,
+    images: Pictures | None,
     prompts: Sequence[str],
     answers: Sequence[str] | None = None,
     *,
     eos: bool = True,
     pad_left: bool = False,
     device: torch.device | None = None,
+    prefix: str = "",
 ) -> Batch:
-    """Model inputs for a batch: one image and one question each, optionally with the answer appended.
+    """Model inputs for a batch: one image (or a tuple of them) and one question each, optionally with the answer appended.
 
     Prompt and answer are tokenised apart, so that the prompt's tokens are an exact prefix; the answer follows a space. The
     images go to the processor as they are. An encoder-decoder gets the answer as input of its decoder.
@@ -59,22 +64,25 @@ def build(
         model: for its image token and feature selection.
         processor: the model's own.
         stages: the model's map.
-        images: uint8 (H, W, 3) each; None for text alone.
+        images: uint8 (H, W, 3) each, or as many such per question; None for text alone.
         prompts: questions, one per image.
         answers: what the model should say, one per prompt.
         eos: whether an answer ends with the end-of-sequence token.
         pad_left: pad on the left (for generation).
         device: where to put the tensors.
+        prefix: how every answer begins.
 
     Raises:
         InputError: counts differ, or a prompt has no placeholder for its image.
     """
-    return next(build_each(model, processor, stages, images, prompts, [answers], eos=eos, pad_left=pad_left, device=device))
+    options: Any = {"eos": eos, "pad_left": pad_left, "device": device, "prefix": prefix}
+    return next(build_each(model, processor, stages, images, prompts, [answers], **options))
 
 
 def build_each(
-    model: Any, processor: Any, stages: Stages, images: Sequence[np.ndarray] | None, prompts: Sequence[str],
+    model: Any, processor: Any, stages: Stages, images: Pictures | None, prompts: Sequence[str],
     answers: Sequence[Sequence[str] | None], *, eos: bool = True, pad_left: bool = False, device: torch.device | None = None,
+    prefix: str = "",
 ) -> Iterator[Batch]:  # fmt: skip
     """Model inputs for several lists of answers to the same questions about the same images, which are processed once.
 
@@ -88,7 +96,8 @@ def build_each(
     """
     if images is not None and len(images) != len(prompts):
         raise InputError(f"Got {len(images)} images and {len(prompts)} prompts; expected one prompt per image.")
-    text = [render(processor, prompt, images is not None) for prompt in prompts]
+    count = 0 if images is None else len(images[0]) if isinstance(images[0], tuple) else 1
+    text = [render(processor, prompt, count, prefix) for prompt in prompts]
     encoded = _encoded(model, processor, images, text)
     shared = _moved(encoded, device)
     for said in answers:
@@ -113,7 +122,7 @@ def _moved(tensors: dict[str, Any], device: torch.device | None) -> dict[str, An
     return {k: v.to(device) if device is not None and hasattr(v, "to") else v for k, v in tensors.items()}
 
 
-def _encoded(model: Any, processor: Any, images: Sequence[np.ndarray] | None, text: Sequence[str]) -> dict[str, Any]:
+def _encoded(model: Any, processor: Any, images: Pictures | None, text: Sequence[str]) -> dict[str, Any]:
     """What the processor makes of the batch, without what the model does not take (token types of a plain tokenizer, labels)."""
     if images is None:
         encoded = dict(processor.tokenizer(list(text), padding=True, return_tensors="pt"))
@@ -163,9 +172,23 @@ def _answers(tokenizer: Any, text: Sequence[str], answers: Sequence[str] | None,
         return [torch.empty(0, dtype=torch.long)] * len(text)
     rows = []
     for prompt, answer in zip(text, answers, strict=True):
-        ids = tokenizer(answer if prompt[-1:].isspace() else f" {answer}", add_special_tokens=False)["input_ids"]
+        ids = continuation(tokenizer, prompt, answer)
         rows.append(torch.tensor([*ids, tokenizer.eos_token_id] if eos else ids, dtype=torch.long))
     return rows
+
+
+def continuation(tokenizer: Any, prompt: str, answer: str) -> list[int]:
+    """The tokens of an answer as they stand behind a prompt, after a space unless the prompt ends in one.
+
+    A tokenizer that marks the beginning of every text as it marks a space (SentencePiece: Llama, Vicuna) would put a token of its
+    own in front; so the answer is tokenised behind a letter, which is then taken off.
+    """
+    before = f"a{prompt[-1:]}" if prompt[-1:].isspace() else "a"
+    said = answer if prompt[-1:].isspace() else f" {answer}"
+    whole, start = (list(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (before + said, before))
+    if whole[: len(start)] == start and len(whole) > len(start):
+        return whole[len(start) :]
+    return list(tokenizer(said, add_special_tokens=False)["input_ids"])
 
 
 def _decoding(model: Any, encoded: dict[str, Any], ends: list[torch.Tensor]) -> tuple[dict[str, Any], torch.Tensor]:

@@ -86,7 +86,7 @@ def extract(
     Raises:
         InputError: unknown site, pooling or type, no stimuli, another run's folder, a full disk, or (strict) a bad stimulus.
     """
-    ids = _ids(stimuli)
+    ids = ids_of(stimuli)
     how, prompts = pooling(pool), _prompts(prompt)
     wanted = _sites(mllm, sites, how)
     stored = _dtype(dtype)
@@ -109,7 +109,12 @@ def extract(
     return Store(folder)
 
 
-def _ids(stimuli: Sequence[Stimulus]) -> list[str]:
+def ids_of(stimuli: Sequence[Stimulus]) -> list[str]:
+    """The ids of stimuli.
+
+    Raises:
+        InputError: there are none, or two share an id.
+    """
     ids = [stimulus.id for stimulus in stimuli]
     if not ids:
         raise InputError("Got zero stimuli; expected at least one. Check the folder or the filters.")

@@ -9,7 +9,6 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from hooks import batch as batches
@@ -41,12 +40,13 @@ class Mllm:
 
     def inputs(
         self,
-        images: Sequence[np.ndarray] | None,
+        images: batches.Pictures | None,
         prompts: Sequence[str],
         answers: Sequence[str] | None = None,
         *,
         eos: bool = True,
         pad_left: bool = False,
+        prefix: str = "",
     ) -> batches.Batch:
         """Model inputs on the model's device; see ``hooks.batch.build``."""
         return batches.build(
@@ -59,6 +59,7 @@ class Mllm:
             eos=eos,
             pad_left=pad_left,
             device=self.device,
+            prefix=prefix,
         )
 
     def with_model(self, model: Any) -> Mllm:

@@ -111,7 +111,7 @@ class Loop:
             values = passes(inputs or maker.inputs(images), images, ids, self.meter)
             return self._outbox.send(values, self._dtype)
         except (RuntimeError, MemoryError) as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
         passes.forget()
         if torch.cuda.is_available():
@@ -149,7 +149,8 @@ class Loop:
         self.meter.skipped += 1
 
 
-def _out_of_memory(error: BaseException) -> bool:
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out."""
     told = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in told or "out of memory" in told
 

@@ -10,23 +10,35 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from PIL import Image
 
-_CALLS: WeakKeyDictionary[Any, tuple[bool, bool]] = WeakKeyDictionary()
+_CALLS: WeakKeyDictionary[Any, dict[bool, tuple[bool, bool]]] = WeakKeyDictionary()
+"""Per processor, and whether there are several images per question: pictures rather than arrays, a list per stimulus."""
 _INSERTS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
-def render(processor: Any, question: str, with_image: bool = True) -> str:
+def render(processor: Any, question: str, images: int = 1, prefix: str = "") -> str:
     """The prompt of one question in the model's own chat format, ready for the answer.
 
-    Without a chat template: the image's placeholder and the question, or the question alone where the processor puts the
+    Without a chat template: the images' placeholders and the question, or the question alone where the processor puts the
     placeholders in by itself.
+
+    Args:
+        processor: the model's own.
+        question: what is asked.
+        images: how many stand in front of it.
+        prefix: how the answer begins.
     """
+    text = _asked(processor, question, images)
+    return text + (prefix if not prefix or text[-1:].isspace() else f" {prefix}")
+
+
+def _asked(processor: Any, question: str, images: int) -> str:
     if getattr(processor, "chat_template", None):
-        content = [{"type": "image"}] if with_image else []
+        content: list[dict[str, str]] = [{"type": "image"}] * images
         messages = [{"role": "user", "content": [*content, {"type": "text", "text": question}]}]
         return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
-    if not with_image or _inserts(processor):
+    if not images or _inserts(processor):
         return question
-    return f"{getattr(processor, 'image_token', None) or '<image>'}{question}"
+    return (getattr(processor, "image_token", None) or "<image>") * images + question
 
 
 def _inserts(processor: Any) -> bool:
@@ -40,8 +52,8 @@ def _inserts(processor: Any) -> bool:
     return _INSERTS[processor]
 
 
-def encode(processor: Any, images: Sequence[np.ndarray], text: Sequence[str]) -> dict[str, Any]:
-    """What a processor makes of one image and one text per stimulus, padded to one length.
+def encode(processor: Any, images: Sequence[np.ndarray | tuple[np.ndarray, ...]], text: Sequence[str]) -> dict[str, Any]:
+    """What a processor makes of one image (or several) and one text per stimulus, padded to one length.
 
     Processors differ in whether they take arrays or pictures, one list or one list per stimulus; the first way that works is
     remembered. A text that begins with the beginning-of-sequence token, as some chat templates write, gets no second one.
@@ -51,16 +63,19 @@ def encode(processor: Any, images: Sequence[np.ndarray], text: Sequence[str]) ->
     """
     start = getattr(processor.tokenizer, "bos_token", None)
     options = {"add_special_tokens": False} if start and all(t.startswith(start) for t in text) else {}
-    known = _CALLS.get(processor)
+    several = isinstance(images[0], tuple)
+    known = _CALLS.setdefault(processor, {})
     reason: Exception | None = None
-    for pictures, nested in [known] if known else product((False, True), (False, True)):
-        shown: list[Any] = [Image.fromarray(image) if pictures else image for image in images]
-        shown = [[image] for image in shown] if nested else shown
+    ways = product((False, True), (True, False) if several else (False, True))
+    for pictures, nested in [known[several]] if several in known else ways:
+        rows = [list(image) if isinstance(image, tuple) else [image] for image in images]
+        each = [[Image.fromarray(image) if pictures else image for image in row] for row in rows]
+        shown: list[Any] = each if nested else [image for row in each for image in row]
         try:
             found = dict(processor(images=shown, text=list(text), padding=True, return_tensors="pt", **options))
         except (ValueError, TypeError, AttributeError) as error:
             reason = reason or error
             continue
-        _CALLS[processor] = (pictures, nested)
+        known[several] = pictures, nested
         return found
     raise reason or ValueError("no images")

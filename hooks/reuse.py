@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import update_wrapper
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -59,6 +60,50 @@ def images_once(model: nn.Module) -> Iterator[Reuse]:
             delattr(module, METHOD)
             if own is not None:
                 setattr(module, METHOD, own)
+
+
+@contextmanager
+def processed_once(processor: Any) -> Iterator[Reuse]:
+    """Resize and normalise the images of consecutive calls of a processor once, if they are the same images.
+
+    The image processor remembers its last call; an equal one is given the same tensors in a container of its own. Processors without
+    an image processor run as without this.
+
+    Args:
+        processor: left as it was after the block, also after an exception.
+
+    Yields:
+        How many calls were computed and how many reused.
+    """
+    reuse, own = Reuse(), getattr(processor, "image_processor", None)
+    if own is None:
+        yield reuse
+        return
+    processor.image_processor = _Processing(own, reuse)
+    try:
+        yield reuse
+    finally:
+        processor.image_processor = own
+
+
+class _Processing:
+    """An image processor that remembers its last call; everything else of it is as it was."""
+
+    def __init__(self, inner: Any, reuse: Reuse) -> None:
+        self._inner, self._reuse = inner, reuse
+        self._memo: tuple[Any, Any] | None = None
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._memo and _equal(self._memo[0], (args, kwargs)):
+            self._reuse.reused += 1
+        else:
+            self._reuse.computed += 1
+            self._memo = None
+            self._memo = (args, kwargs), self._inner(*args, **kwargs)
+        return copy.copy(self._memo[1])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
 
 
 class _Remembering:
@@ -115,6 +160,8 @@ def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, torch.Tensor):
         same = (one.dtype, one.device, one.shape) == (other.dtype, other.device, other.shape)
         return same and torch.equal(one, other)
+    if isinstance(one, np.ndarray):
+        return one is other or np.array_equal(one, other)
     if isinstance(one, dict):
         return one.keys() == other.keys() and all(_equal(value, other[name]) for name, value in one.items())
     if isinstance(one, list | tuple):

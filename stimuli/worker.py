@@ -5,18 +5,28 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import psutil
 
 from stimuli.errors import SnellenError
 from stimuli.types import Stimulus
+from stimuli.views import Shown
 
 
 def image_or_error(stimulus: Stimulus) -> np.ndarray | Exception:
     """A stimulus's image, or why there is none."""
     try:
         return stimulus.image
+    except SnellenError as error:
+        return error
+
+
+def shown_or_error(show: Callable[[], Shown]) -> Shown | Exception:
+    """What is shown in a stimulus's place, or why nothing can be."""
+    try:
+        return show()
     except SnellenError as error:
         return error
 

@@ -73,7 +73,7 @@ def test_the_placeholder_is_written_only_where_the_processor_does_not(llava: Mll
     assert render(Picky(), "What?") == "What?"
     plain = Picky(own=0)
     plain.image_token = "<img>"  # type: ignore[attr-defined]
-    assert render(plain, "What?") == "<img>What?" and render(plain, "What?", with_image=False) == "What?"
+    assert render(plain, "What?") == "<img>What?" and render(plain, "What?", images=0) == "What?"
     assert render(llava.processor, "What?") == "USER: <image>\nWhat? ASSISTANT:"
 
 
@@ -84,5 +84,5 @@ def test_a_chat_template_is_the_model_s_own() -> None:
             return "|".join(part["type"] for part in messages[0]["content"])
 
     assert (
-        render(Chat(chat_template="x"), "What?") == "image|text" and render(Chat(chat_template="x"), "What?", False) == "text"
+        render(Chat(chat_template="x"), "What?") == "image|text" and render(Chat(chat_template="x"), "What?", 0) == "text"
     )

@@ -1,0 +1,120 @@
+"""Answers on disk: one line each, found again by what was asked about which stimulus, so that none is asked for twice."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hooks.manifest import append_lines, write_once
+from hooks.store import difference
+from stimuli.errors import InputError
+
+RECORD = "model.json"
+PART = "answers-*.jsonl"
+
+
+class Book:
+    """The answers of one model; any number of processes may write to the same folder, each into a file of its own."""
+
+    def __init__(self, folder: Path | None, model: Mapping[str, Any]) -> None:
+        """Open a folder of answers, or begin one.
+
+        Args:
+            folder: where; None keeps everything in memory.
+            model: who answers, JSON-able.
+
+        Raises:
+            InputError: the folder holds the answers of another model, or something else.
+        """
+        self._folder, self._file = folder, None if folder is None else folder / f"answers-{secrets.token_hex(6)}.jsonl"
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._skipped: dict[str, str] = {}
+        if folder is not None:
+            _claim(folder, json.loads(json.dumps(model)))
+            self.refresh()
+
+    def refresh(self) -> None:
+        """Read what is in the folder, by whichever process; lines that a kill or a disk has damaged are left out."""
+        if self._folder is None:
+            return
+        for path in sorted(self._folder.glob(PART)):
+            for row in _sound(path):
+                if "key" in row:
+                    self._rows[row["key"]] = row
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._rows
+
+    def __getitem__(self, key: str) -> dict[str, Any]:
+        return self._rows[key]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Keep some answers; when this returns they outlast anything.
+
+        Raises:
+            InputError: they cannot be written.
+        """
+        self._rows |= {row["key"]: dict(row) for row in rows}
+        self._write(rows)
+
+    def log(self, run: Mapping[str, Any]) -> None:
+        """Keep what a run measured of itself."""
+        self._write([{"run": dict(run)}])
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        """What the runs measured of themselves, file by file."""
+        if self._folder is None:
+            return []
+        return [row["run"] for path in sorted(self._folder.glob(PART)) for row in _sound(path) if "run" in row]
+
+    def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        if self._file is None or not rows:
+            return
+        try:
+            append_lines(self._file, [{**row, "crc32": _crc(row)} for row in rows])
+        except OSError as error:
+            raise InputError(
+                f"Answers cannot be written to {self._folder} ({error}). What was written before is whole. Make room, or check the "
+                "folder, and run the same again: it goes on."
+            ) from error
+
+
+def _claim(folder: Path, model: Mapping[str, Any]) -> None:
+    record = folder / RECORD
+    if not record.is_file():
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(
+                f"The folder {folder} is not empty and holds no answers ({RECORD} is missing). Give a new folder as --out; nothing "
+                "was overwritten."
+            )
+        write_once(record, model)
+    there = json.loads(record.read_text(encoding="utf-8"))
+    if changed := difference(there, model):
+        raise InputError(
+            f"The folder {folder} holds the answers of another model ({changed}). Give another --out, or load the same model; "
+            "nothing was overwritten."
+        )
+
+
+def _crc(row: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(row, ensure_ascii=False, sort_keys=True).encode())
+
+
+def _sound(path: Path) -> list[dict[str, Any]]:
+    rows = []
+    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
+        try:
+            row = json.loads(line)
+            if _crc({k: v for k, v in row.items() if k != "crc32"}) == row["crc32"]:
+                rows.append(row)
+        except (json.JSONDecodeError, KeyError, AttributeError, TypeError):
+            continue
+    return rows
