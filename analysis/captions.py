@@ -6,17 +6,19 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from hooks.answer import generate
+from hooks.asks import Ask
 from hooks.load import Mllm
+from hooks.respond import respond
 from probes.intervals import Interval, group_bootstrap
 from stimuli.distortions import quality
 from stimuli.questions import question
 from stimuli.tables import Table
-from stimuli.types import Images, Stimulus, StimulusSet
+from stimuli.types import Stimulus, StimulusSet
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ def captions_kept(
     stimuli: StimulusSet | Sequence[Stimulus],
     base: Captions | None = None,
     *,
+    out: str | Path | None = None,
     batch_size: int = 64,
     progress: bool = True,
     n_boot: int = 1000,
@@ -61,18 +64,20 @@ def captions_kept(
         mllm: the model.
         stimuli: what to show.
         base: the untuned model's captions of the same stimuli.
+        out: folder of answers; what is found there is not asked again.
         batch_size: images per forward pass.
         progress: show a progress bar.
         n_boot: resamples of references.
         seed: of the resamples.
     """
-    images = Images(stimuli)
-    said = {
-        name: generate(mllm, images, [question(name).prompt] * len(images), batch_size=batch_size, progress=progress)
-        for name in ("describe", "quality")
-    }
+    asks = caption_asks()
+    found = respond(mllm, stimuli, asks, out, batch_size=batch_size, progress=progress)
+    said = {ask.name: found[ask.name].first for ask in asks}
+    kept = set(found[asks[0].name].ids)
+    shown = [s for s in stimuli if s.id in kept]
+    untuned = {} if base is None else {row["id"]: row["describe"] for row in base.table}
     table: Table = []
-    for i, s in enumerate(stimuli):
+    for i, s in enumerate(shown):
         row: dict[str, Any] = {
             "id": s.id,
             "reference": s.reference,
@@ -85,11 +90,15 @@ def captions_kept(
                 None if known is None or (name == "colour" and _recoloured(s)) else float(_names(said["describe"][i], known))
             )
         row["quality"] = None if s.psnr is None else float(said["quality"][i].strip().lower() == quality(s.psnr))
-        row["agreement"] = None if base is None else token_f1(said["describe"][i], base.table[i]["describe"])
+        row["agreement"] = token_f1(said["describe"][i], untuned[s.id]) if s.id in untuned else None
         table.append(row)
-    groups = np.array([s.reference for s in stimuli])
-    found = {name: _mean(table, name, groups, n_boot, seed) for name in ("colour", "shape", "quality", "agreement")}
-    return Captions(table, found["colour"], found["shape"], found["quality"], found["agreement"])
+    groups = np.array([s.reference for s in shown])
+    return Captions(table, *(_mean(table, name, groups, n_boot, seed) for name in ("colour", "shape", "quality", "agreement")))
+
+
+def caption_asks() -> list[Ask]:
+    """The questions of ``captions_kept``."""
+    return [Ask(name, question(name).prompt, max_new_tokens=16) for name in ("describe", "quality")]
 
 
 def token_f1(text: str, other: str) -> float:

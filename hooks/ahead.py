@@ -189,11 +189,27 @@ def told(error: Exception, image: np.ndarray) -> InputError:
     )
 
 
-def pinned(batch: Batch) -> Batch:
-    """A batch in memory that a GPU reads without waiting for the processor, where there is one."""
+Pinned = dict[int, tuple[torch.Tensor, torch.Tensor]]
+"""Tensors by their identity, with their copies; they are held, so that no other takes their identity."""
+
+
+def pinned(batch: Batch, done: Pinned | None = None) -> Batch:
+    """A batch in memory that a GPU reads without waiting for the processor, where there is one.
+
+    Args:
+        batch: the batch.
+        done: what other batches with tensors in common had copied; added to.
+    """
     if not torch.cuda.is_available():
         return batch
-    tensors = {name: value.pin_memory() if isinstance(value, torch.Tensor) else value for name, value in batch.tensors.items()}
+    held = {} if done is None else done
+
+    def copied(tensor: torch.Tensor) -> torch.Tensor:
+        if id(tensor) not in held:
+            held[id(tensor)] = tensor, tensor.pin_memory()
+        return held[id(tensor)][1]
+
+    tensors = {name: copied(value) if isinstance(value, torch.Tensor) else value for name, value in batch.tensors.items()}
     return Batch(tensors, batch.layout, batch.labels)
 
 

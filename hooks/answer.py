@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakSet
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
-from transformers import LogitsProcessorList
+from transformers import GenerationMixin, LogitsProcessorList
 
 from hooks.batch import Batch, Pictures, build, build_each, cast, continuation, run
 from hooks.load import Mllm
 from hooks.prompt import render
 from hooks.reuse import images_once
 from hooks.sampling import Drawn, Probabilities
+
+PLAIN: dict[str, Any] = {
+    "do_sample": False,
+    "num_beams": 1,
+    "repetition_penalty": 1.0,
+    "no_repeat_ngram_size": 0,
+    "min_length": 0,
+}
+"""How every answer is generated, whatever the checkpoint's own settings: by the model's probabilities as they are. The penalty on
+repetition that several checkpoints bring along would weigh down the very words that a question offers as answers."""
+_DEAF: WeakSet[Any] = WeakSet()
+"""Models whose own ``generate`` hands no processors of logits on."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +58,12 @@ class Drawing:
 class Options:
     """The inputs by which given answers are scored."""
 
+    tokens: tuple[tuple[int, ...], ...]
+    """Of each option."""
+    starts: tuple[tuple[int, ...], ...]
+    """What stands behind the prompts in each batch: so many different beginnings that every option but for its last token is one, or
+    begins one. Options of a single token need the prompts alone."""
     batches: tuple[Batch, ...]
-    """One without an answer where each option is a single token; else one per option."""
-    single: tuple[int, ...] | None
-    """The tokens of such options."""
 
 
 def generate(
@@ -93,7 +108,7 @@ def option_loglik(
     """Log-likelihood of each option as the answer to one question about each image.
 
     Options of a single token each are read from one forward pass per image; longer ones need one pass of the language model per
-    option, while processor, vision tower and projector run once per batch of images.
+    different beginning, while processor, vision tower and projector run once per batch of images.
 
     Args:
         mllm: the model.
@@ -115,26 +130,22 @@ def option_loglik(
     return result
 
 
-def free(mllm: Mllm, images: Pictures | None, prompts: Sequence[str], prefix: str = "") -> Batch:
+def free(mllm: Mllm, images: Pictures | None, prompts: Sequence[str], prefix: str = "", system: str = "") -> Batch:
     """Inputs, not on the model's device yet, for answers in the model's own words."""
-    return build(mllm.model, mllm.processor, mllm.stages, images, prompts, pad_left=True, prefix=prefix)
+    return build(mllm.model, mllm.processor, mllm.stages, images, prompts, pad_left=True, prefix=prefix, system=system)
 
 
-def scored(mllm: Mllm, images: Pictures | None, prompts: Sequence[str], options: Sequence[str], prefix: str = "") -> Options:
-    """Inputs, not on the model's device yet, by which given answers are scored."""
-    about: Any = mllm.model, mllm.processor, mllm.stages, images, prompts
-    single = _single_tokens(mllm, prompts[0], options, prefix)
-    if single is not None:
-        return Options((build(*about, prefix=prefix),), single)
-    each = build_each(*about, [[option] * len(prompts) for option in options], eos=False, prefix=prefix)
-    return Options(tuple(each), None)
-
-
-def _single_tokens(mllm: Mllm, prompt: str, options: Sequence[str], prefix: str) -> tuple[int, ...] | None:
-    """The token of each option where all have one, else None; prompts end alike, so one tells."""
-    end = render(mllm.processor, prompt, 0, prefix)
-    ids = [continuation(mllm.processor.tokenizer, end, option) for option in options]
-    return tuple(row[0] for row in ids) if all(len(row) == 1 for row in ids) else None
+def scored(
+    mllm: Mllm, images: Pictures | None, prompts: Sequence[str], options: Sequence[str], prefix: str = "", system: str = ""
+) -> Options:
+    """Inputs, not on the model's device yet, by which given answers are scored; prompts that end alike."""
+    end = render(mllm.processor, prompts[0], 0, prefix)
+    tokens = tuple(tuple(continuation(mllm.processor.tokenizer, end, option)) for option in options)
+    begun = dict.fromkeys(row[:-1] for row in tokens)
+    starts = tuple(own for own in begun if not any(other[: len(own)] == own for other in begun if other != own))
+    each = build_each(mllm.model, mllm.processor, mllm.stages, images, prompts, [[own] * len(prompts) if own else None for own in starts],
+                      eos=False, prefix=prefix, system=system)  # fmt: skip
+    return Options(tokens, starts, tuple(each))
 
 
 def say(mllm: Mllm, batch: Batch, max_new_tokens: int, drawing: Drawing | None = None) -> list[Said]:
@@ -157,13 +168,25 @@ def say(mllm: Mllm, batch: Batch, max_new_tokens: int, drawing: Drawing | None =
     if drawing is not None:
         steps.append(Drawn(drawing.seeds, drawing.temperature, drawing.top_k, drawing.top_p))
     with torch.inference_mode():
-        ids = model.generate(**tensors, max_new_tokens=max_new_tokens, do_sample=False, num_beams=1, pad_token_id=pad,
-                             logits_processor=LogitsProcessorList(steps))  # fmt: skip
+        ids = _generated(
+            model, noted, LogitsProcessorList(steps), **tensors, **PLAIN, max_new_tokens=max_new_tokens, pad_token_id=pad
+        )
     new = _new(ids, batch)
-    spoken = _spoken(new, tokenizer)
-    texts = tokenizer.batch_decode(new, skip_special_tokens=True)
+    spoken = _spoken(new, model, tokenizer)
+    words = [row[said].tolist() for row, said in zip(new.cpu(), spoken.cpu(), strict=True)]
+    texts = tokenizer.batch_decode(words, skip_special_tokens=True)
     counts, sure = spoken.sum(1).tolist(), noted.over(new, spoken)
     return [Said(text.strip(), p, count) for text, p, count in zip(texts, sure, counts, strict=True)]
+
+
+def _generated(model: Any, noted: Probabilities, steps: LogitsProcessorList, **given: Any) -> torch.Tensor:
+    """What the model generates; by the library's plain method if its own hands no processors of logits on (Janus)."""
+    if model not in _DEAF:
+        ids = model.generate(**given, logits_processor=steps)
+        if noted.steps:
+            return ids
+        _DEAF.add(model)
+    return GenerationMixin.generate(model, **given, logits_processor=steps, guidance_scale=None)
 
 
 def _new(ids: torch.Tensor, batch: Batch) -> torch.Tensor:
@@ -173,9 +196,11 @@ def _new(ids: torch.Tensor, batch: Batch) -> torch.Tensor:
     return ids[:, given:] if ids.shape[1] >= given and torch.equal(ids[:, :given], prompt) else ids
 
 
-def _spoken(new: torch.Tensor, tokenizer: Any) -> torch.Tensor:
-    """Which of the generated tokens are words: bool (n, steps)."""
-    special = torch.tensor(sorted({int(id) for id in tokenizer.all_special_ids}), device=new.device, dtype=new.dtype)
+def _spoken(new: torch.Tensor, model: Any, tokenizer: Any) -> torch.Tensor:
+    """Which of the generated tokens are words: bool (n, steps). What ends an answer need not be special to the tokenizer."""
+    end = getattr(model.generation_config, "eos_token_id", None)
+    ends = [] if end is None else [end] if isinstance(end, int) else list(end)
+    special = torch.tensor(sorted({*tokenizer.all_special_ids, *ends}), device=new.device, dtype=new.dtype)
     return ~torch.isin(new, special)
 
 
@@ -189,27 +214,27 @@ def loglik(mllm: Mllm, options: Options) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         float64 (n, k) in nats, summed over the tokens; int (k,).
     """
-    if options.single is not None:
-        return _single(mllm, options.batches[0], options.single), np.ones(len(options.single), int)
+    count = options.batches[0].layout.n
+    found = np.zeros((count, len(options.tokens)))
+    known: set[tuple[int, ...]] = set()
     with images_once(mllm.model):
-        each = [_option(mllm, batch) for batch in options.batches]
-    return np.stack([total for total, _ in each], 1), np.array([tokens for _, tokens in each])
+        for start, batch in zip(options.starts, options.batches, strict=True):
+            for depth, logp in enumerate(_depths(mllm, batch, len(start))):
+                before = start[:depth]
+                if before not in known:
+                    known.add(before)
+                    own = [i for i, row in enumerate(options.tokens) if row[:depth] == before and len(row) > depth]
+                    found[:, own] += logp[:, [options.tokens[i][depth] for i in own]].double().cpu().numpy()
+    return found, np.array([len(row) for row in options.tokens])
 
 
-def _single(mllm: Mllm, batch: Batch, tokens: Sequence[int]) -> np.ndarray:
+def _depths(mllm: Mllm, batch: Batch, deepest: int) -> Iterator[torch.Tensor]:
+    """Log-probabilities of all tokens, float32 (n, vocabulary), behind the prompt and behind each token that follows it."""
     logits, first = _logits(mllm, batch)
     rows = torch.arange(len(logits), device=logits.device)
-    at = logits[rows, batch.layout.last_prompt.to(logits.device) - first]
-    return torch.log_softmax(at.float(), -1)[:, list(tokens)].double().cpu().numpy()
-
-
-def _option(mllm: Mllm, batch: Batch) -> tuple[np.ndarray, int]:
-    assert batch.labels is not None
-    logits, first = _logits(mllm, batch)
-    labels = batch.labels[:, first + 1 :].to(logits.device)
-    spoken = labels >= 0
-    logp = torch.log_softmax(logits[:, :-1].float(), -1).gather(2, labels.clamp(min=0)[..., None])[..., 0]
-    return (logp * spoken).sum(1).double().cpu().numpy(), int(spoken[0].sum())
+    at = batch.layout.last_prompt.to(logits.device) - first
+    for depth in range(deepest + 1):
+        yield torch.log_softmax(logits[rows, at + depth].float(), -1)
 
 
 def _logits(mllm: Mllm, batch: Batch) -> tuple[torch.Tensor, int]:

@@ -27,6 +27,8 @@ class Ask:
     """Wordings whose log-likelihood as the answer is wanted; without any, the model answers freely."""
     prefix: str = ""
     """How the answer begins: words put into the model's mouth."""
+    system: str = ""
+    """What stands before everything, as the system's message."""
     view: View = IMAGE
     """What is shown."""
     repeats: int = 1
@@ -42,6 +44,7 @@ class Ask:
     """Of drawn answers; each depends on it, the stimulus, the question and the number of the repeat alone."""
 
     def __post_init__(self) -> None:
+        """Refuse what cannot be asked."""
         if self.repeats < 1 or self.temperature < 0 or not 0 < self.top_p <= 1 or self.top_k < 0 or self.max_new_tokens < 1:
             raise InputError(
                 f"The question '{self.name}' has repeats {self.repeats}, temperature {self.temperature}, top_p {self.top_p}, top_k "
@@ -71,14 +74,16 @@ class Ask:
             "view": self.view.identity(stimulus),
             "prompt": self.text(place),
             "prefix": self.prefix,
+            **({"system": self.system} if self.system else {}),
         }
         if self.options:
             return (_digest({**about, "options": self.options}),)
         about |= {"max_new_tokens": self.max_new_tokens}
-        if self.temperature == 0:
+        if not self.drawn:
             return (_digest(about),)
         drawn = {"temperature": self.temperature, "top_k": self.top_k, "top_p": self.top_p, "seed": self.seed}
-        return tuple(_digest({**about, **drawn, "repeat": i}) for i in range(self.repeats))
+        same = _digest({**about, **drawn})
+        return tuple(_digest([same, repeat]) for repeat in range(self.repeats))
 
 
 @dataclass(frozen=True)
@@ -109,7 +114,8 @@ def check(asks: Sequence[Ask], count: int) -> None:
     """Refuse questions that cannot be told apart or do not fit the stimuli.
 
     Raises:
-        InputError: none, two of one name, or another number of prompts than stimuli.
+        InputError: none, two of one name, another number of prompts than stimuli, or options behind prompts some of which end in a
+            space.
     """
     names = [ask.name for ask in asks]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -117,9 +123,16 @@ def check(asks: Sequence[Ask], count: int) -> None:
         came = f"two are called '{twice}'" if asks else "there are none"
         raise InputError(f"The questions cannot be asked: {came}. Expected at least one, each with a name of its own.")
     for ask in asks:
-        if not isinstance(ask.prompt, str) and len(ask.prompt) != count:
+        if isinstance(ask.prompt, str):
+            continue
+        if len(ask.prompt) != count:
             raise InputError(
                 f"The question '{ask.name}' has {len(ask.prompt)} prompts for {count} stimuli. Expected one, or one per stimulus."
+            )
+        if ask.options and len({text[-1:] if text[-1:].isspace() else "" for text in ask.prompt}) > 1:
+            raise InputError(
+                f"Some prompts of the question '{ask.name}' end in a space, behind which its options have other tokens. Expected prompts "
+                "that end alike. Strip them."
             )
 
 

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from hooks.patches import patches
 from hooks.processor import PIXELS
-from hooks.prompt import encode, render
+from hooks.prompt import encode, render, special
 from hooks.stages import Stages
 from hooks.tokens import TokenLayout
 from stimuli.errors import InputError
@@ -29,6 +30,12 @@ IMAGE_MASKS = ("image_embeds_position_mask",)
 
 Pictures = Sequence[np.ndarray] | Sequence[tuple[np.ndarray, ...]]
 """One image per question, or a tuple of as many for each."""
+Said = str | tuple[int, ...]
+"""An answer, as text or as tokens."""
+
+
+_SEVERAL: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+"""Per processor, whether it makes room for several images in one question."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ def build(
     pad_left: bool = False,
     device: torch.device | None = None,
     prefix: str = "",
+    system: str = "",
 ) -> Batch:
     """Model inputs for a batch: one image (or a tuple of them) and one question each, optionally with the answer appended.
 
@@ -71,22 +79,24 @@ def build(
         pad_left: pad on the left (for generation).
         device: where to put the tensors.
         prefix: how every answer begins.
+        system: the system's message.
 
     Raises:
         InputError: counts differ, or a prompt has no placeholder for its image.
     """
-    options: Any = {"eos": eos, "pad_left": pad_left, "device": device, "prefix": prefix}
+    options: Any = {"eos": eos, "pad_left": pad_left, "device": device, "prefix": prefix, "system": system}
     return next(build_each(model, processor, stages, images, prompts, [answers], **options))
 
 
 def build_each(
     model: Any, processor: Any, stages: Stages, images: Pictures | None, prompts: Sequence[str],
-    answers: Sequence[Sequence[str] | None], *, eos: bool = True, pad_left: bool = False, device: torch.device | None = None,
+    answers: Sequence[Sequence[Said] | None], *, eos: bool = True, pad_left: bool = False, device: torch.device | None = None,
     prefix: str = "",
+    system: str = "",
 ) -> Iterator[Batch]:  # fmt: skip
     """Model inputs for several lists of answers to the same questions about the same images, which are processed once.
 
-    The arguments are those of ``build``, but for ``answers``: lists of one answer per prompt, or None for none.
+    The arguments are those of ``build``, but for ``answers``: lists of one answer per prompt, as text or tokens, or None for none.
 
     Yields:
         One batch per list of answers, each equal to what ``build`` gives. They share the tensors of the images.
@@ -97,7 +107,7 @@ def build_each(
     if images is not None and len(images) != len(prompts):
         raise InputError(f"Got {len(images)} images and {len(prompts)} prompts; expected one prompt per image.")
     count = 0 if images is None else len(images[0]) if isinstance(images[0], tuple) else 1
-    text = [render(processor, prompt, count, prefix) for prompt in prompts]
+    text = [render(processor, prompt, count, prefix, system) for prompt in prompts]
     encoded = _encoded(model, processor, images, text)
     shared = _moved(encoded, device)
     for said in answers:
@@ -112,10 +122,23 @@ def build_each(
                 f"A prompt holds no image placeholder (token id {image_token(model, stages)}), though an image was given. "
                 "Check the processor's chat template."
             )
+        if images is not None and count > 1 and not _sees_all(model, processor, stages, images[0], prompts[0], layout):
+            raise InputError(f"The model takes one image per question, got {count}. Show one at a time.")
         ids = tensors.get("decoder_input_ids", tensors["input_ids"])
         labels = None if said is None else torch.where(spoken, ids, -100)
         own = {name: value for name, value in tensors.items() if value is not encoded.get(name)}
         yield Batch({**shared, **_moved(own, device)}, layout, labels)
+
+
+def _sees_all(model: Any, processor: Any, stages: Stages, images: Any, prompt: str, layout: TokenLayout) -> bool:
+    """Whether several images of one question have more places among its tokens than the first alone.
+
+    Some processors make room for one only, and the features of the others get into the rows of other questions.
+    """
+    if processor not in _SEVERAL:
+        alone = build(model, processor, stages, images[:1], [prompt])
+        _SEVERAL[processor] = layout.image_tokens[0] > alone.layout.image_tokens[0]
+    return _SEVERAL[processor]
 
 
 def _moved(tensors: dict[str, Any], device: torch.device | None) -> dict[str, Any]:
@@ -125,7 +148,8 @@ def _moved(tensors: dict[str, Any], device: torch.device | None) -> dict[str, An
 def _encoded(model: Any, processor: Any, images: Pictures | None, text: Sequence[str]) -> dict[str, Any]:
     """What the processor makes of the batch, without what the model does not take (token types of a plain tokenizer, labels)."""
     if images is None:
-        encoded = dict(processor.tokenizer(list(text), padding=True, return_tensors="pt"))
+        options = special(processor.tokenizer, text)
+        encoded = dict(processor.tokenizer(list(text), padding=True, return_tensors="pt", **options))
     else:
         encoded = encode(processor, images, text)
     known = accepted(model)
@@ -167,12 +191,12 @@ def cast(model: Any, tensors: Mapping[str, Any]) -> dict[str, Any]:
 # ---- answers ---------------------------------------------------------------------------------------------------------
 
 
-def _answers(tokenizer: Any, text: Sequence[str], answers: Sequence[str] | None, eos: bool) -> list[torch.Tensor]:
+def _answers(tokenizer: Any, text: Sequence[str], answers: Sequence[Said] | None, eos: bool) -> list[torch.Tensor]:
     if answers is None:
         return [torch.empty(0, dtype=torch.long)] * len(text)
     rows = []
     for prompt, answer in zip(text, answers, strict=True):
-        ids = continuation(tokenizer, prompt, answer)
+        ids = continuation(tokenizer, prompt, answer) if isinstance(answer, str) else list(answer)
         rows.append(torch.tensor([*ids, tokenizer.eos_token_id] if eos else ids, dtype=torch.long))
     return rows
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,6 @@ class Book:
         """
         self._folder, self._file = folder, None if folder is None else folder / f"answers-{secrets.token_hex(6)}.jsonl"
         self._rows: dict[str, dict[str, Any]] = {}
-        self._skipped: dict[str, str] = {}
         if folder is not None:
             _claim(folder, json.loads(json.dumps(model)))
             self.refresh()
@@ -47,12 +47,15 @@ class Book:
                     self._rows[row["key"]] = row
 
     def __contains__(self, key: str) -> bool:
+        """Whether an answer is known."""
         return key in self._rows
 
     def __getitem__(self, key: str) -> dict[str, Any]:
+        """An answer."""
         return self._rows[key]
 
     def __len__(self) -> int:
+        """How many are known."""
         return len(self._rows)
 
     def add(self, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -76,32 +79,44 @@ class Book:
         return [row["run"] for path in sorted(self._folder.glob(PART)) for row in _sound(path) if "run" in row]
 
     def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        if self._file is None or not rows:
-            return
-        try:
-            append_lines(self._file, [{**row, "crc32": _crc(row)} for row in rows])
-        except OSError as error:
-            raise InputError(
-                f"Answers cannot be written to {self._folder} ({error}). What was written before is whole. Make room, or check the "
-                "folder, and run the same again: it goes on."
-            ) from error
+        if self._file is not None and rows:
+            with _told(self._file.parent):
+                append_lines(self._file, [{**row, "crc32": _crc(row)} for row in rows])
 
 
 def _claim(folder: Path, model: Mapping[str, Any]) -> None:
     record = folder / RECORD
-    if not record.is_file():
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    foreign = folder.exists() and (not folder.is_dir() or any(path.name[0] != "." for path in folder.iterdir()))
+    if not record.is_file():  # looked for last: other processes may be claiming the folder
+        if foreign:
             raise InputError(
                 f"The folder {folder} is not empty and holds no answers ({RECORD} is missing). Give a new folder as --out; nothing "
                 "was overwritten."
             )
-        write_once(record, model)
+        with _told(folder):
+            write_once(record, model)
     there = json.loads(record.read_text(encoding="utf-8"))
     if changed := difference(there, model):
         raise InputError(
             f"The folder {folder} holds the answers of another model ({changed}). Give another --out, or load the same model; "
             "nothing was overwritten."
         )
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Say what to do where a disk refuses.
+
+    Raises:
+        InputError: instead of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"Answers cannot be written to {folder} ({error}). What was written before is whole. Make room, or check the folder, and run "
+            "the same again: it goes on."
+        ) from error
 
 
 def _crc(row: Mapping[str, Any]) -> int:

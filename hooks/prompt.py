@@ -15,7 +15,7 @@ _CALLS: WeakKeyDictionary[Any, dict[bool, tuple[bool, bool]]] = WeakKeyDictionar
 _INSERTS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
 
 
-def render(processor: Any, question: str, images: int = 1, prefix: str = "") -> str:
+def render(processor: Any, question: str, images: int = 1, prefix: str = "", system: str = "") -> str:
     """The prompt of one question in the model's own chat format, ready for the answer.
 
     Without a chat template: the images' placeholders and the question, or the question alone where the processor puts the
@@ -26,19 +26,34 @@ def render(processor: Any, question: str, images: int = 1, prefix: str = "") -> 
         question: what is asked.
         images: how many stand in front of it.
         prefix: how the answer begins.
+        system: the system's message; in front of the question where the chat template has no place for one.
     """
-    text = _asked(processor, question, images)
+    text = _asked(processor, question, images, system)
     return text + (prefix if not prefix or text[-1:].isspace() else f" {prefix}")
 
 
-def _asked(processor: Any, question: str, images: int) -> str:
+def _asked(processor: Any, question: str, images: int, system: str) -> str:
     if getattr(processor, "chat_template", None):
-        content: list[dict[str, str]] = [{"type": "image"}] * images
-        messages = [{"role": "user", "content": [*content, {"type": "text", "text": question}]}]
-        return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+        return _chat(processor, question, images, system)
+    question = f"{system} {question}" if system else question
     if not images or _inserts(processor):
         return question
     return (getattr(processor, "image_token", None) or "<image>") * images + question
+
+
+def _chat(processor: Any, question: str, images: int, system: str) -> str:
+    def written(text: str, before: list[dict[str, Any]]) -> str:
+        content: list[dict[str, str]] = [*[{"type": "image"}] * images, {"type": "text", "text": text}]
+        messages = [*before, {"role": "user", "content": content}]
+        return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+
+    if not system:
+        return written(question, [])
+    try:
+        text = written(question, [{"role": "system", "content": [{"type": "text", "text": system}]}])
+    except Exception:  # whatever a template raises that knows no system
+        text = ""
+    return text if system in text else written(f"{system} {question}", [])
 
 
 def _inserts(processor: Any) -> bool:
@@ -52,17 +67,22 @@ def _inserts(processor: Any) -> bool:
     return _INSERTS[processor]
 
 
+def special(tokenizer: Any, text: Sequence[str]) -> dict[str, bool]:
+    """How texts are tokenised that begin with the beginning-of-sequence token, as some chat templates write: with no second one."""
+    start = getattr(tokenizer, "bos_token", None)
+    return {"add_special_tokens": False} if start and all(t.startswith(start) for t in text) else {}
+
+
 def encode(processor: Any, images: Sequence[np.ndarray | tuple[np.ndarray, ...]], text: Sequence[str]) -> dict[str, Any]:
     """What a processor makes of one image (or several) and one text per stimulus, padded to one length.
 
     Processors differ in whether they take arrays or pictures, one list or one list per stimulus; the first way that works is
-    remembered. A text that begins with the beginning-of-sequence token, as some chat templates write, gets no second one.
+    remembered.
 
     Raises:
         ValueError, TypeError: none of the ways works; of the first.
     """
-    start = getattr(processor.tokenizer, "bos_token", None)
-    options = {"add_special_tokens": False} if start and all(t.startswith(start) for t in text) else {}
+    options = special(processor.tokenizer, text)
     several = isinstance(images[0], tuple)
     known = _CALLS.setdefault(processor, {})
     reason: Exception | None = None

@@ -6,8 +6,12 @@ one image the processor and the vision tower run once for all questions about it
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +27,11 @@ from hooks.extract import IDENTITY, ids_of
 from hooks.load import Mllm
 from hooks.loop import out_of_memory
 from hooks.reuse import images_once
-from hooks.rounds import Keys, Ready, Round, ahead, inputs, rounds
+from hooks.rounds import Keys, Ready, Round, ahead, ready, rounds
 from hooks.tally import Tally
 from stimuli.errors import InputError
 from stimuli.types import Stimulus, StimulusSet
+from stimuli.views import Shown
 
 Row = dict[str, Any]
 
@@ -83,9 +88,10 @@ def respond(
         left = sum(own.answers for own in todo)
         with tqdm(total=left, desc="ask", unit="answer", disable=not progress or rank > 0) as bar:
             run(todo, workers, bar.update)
-        if progress:
+        if progress and rank == 0:
             _tell(run)
-    book.refresh()
+    if world_size > 1:
+        book.refresh()
     return _collected(asks, ids, keys, book, run.refused, world_size)
 
 
@@ -101,67 +107,94 @@ class _Run:
     def __call__(self, todo: Sequence[Round], workers: int | None, told: Callable[[int], Any]) -> None:
         """Answer round by round; every answer is on disk before the next question."""
         try:
-            with images_once(self._mllm.model):
-                for ready in ahead(self._mllm, self._stimuli, todo, workers):
-                    for place, error in ready.refused:
-                        self._refuse(place, error)
-                        told(len(ready.round.asks))
-                    for ask, repeat in ready.round.asks if ready.shown else ():
-                        self._keep(ask, repeat, ready.round.places, self._answers(ready, ask, repeat))
-                        told(len(ready.shown))
+            with images_once(self._mllm.model), closing(ahead(self._mllm, self._stimuli, todo, workers)) as each:
+                for made in each:
+                    self._refuse_hopeless(made)
+                    self._round(made, told)
         finally:
             self._book.log(self.tally.summary())
+
+    def _round(self, made: Ready, told: Callable[[int], Any]) -> None:
+        """All questions of a round, in parts that fit into memory; a stimulus that does not even fit alone is left out."""
+        for place, error in made.refused:
+            self._refuse(place, error)
+            told(len(made.round.asks))
+        count, left = len(made.shown), list(made.round.asks) if made.shown else []
+        while left and made.inputs and count <= self._limit:
+            found = self._fits(made, *left[0])
+            if found is None:
+                self._limit = count // 2
+            else:
+                self._keep(*left.pop(0), made.round.places, found)
+                told(count)
+        if left and count == 1:
+            self._limit = 1
+            self._refuse(made.round.places[0], InputError("It does not fit into memory, not even alone in its batch."))
+            told(len(left))
+        elif left:
+            for part in (slice(0, count // 2), slice(count // 2, count)):
+                own = Round(made.round.places[part], made.round.view, tuple(left))
+                self._round(ready(self._mllm, own, made.shown[part]), told)
 
     def _refuse(self, place: int, error: Exception) -> None:
         if self._strict:
             raise error
         self.refused[self._stimuli[place].id] = str(error)
 
-    def _answers(self, ready: Ready, ask: Ask, repeat: int) -> list[Row | None]:
-        """One question to the stimuli of a round, in parts that fit into memory; None for one that does not even fit alone."""
-        count = len(ready.shown)
-        if count <= self._limit:
-            found = self._fits(ready, ask, repeat)
-            if found is not None:
-                return list(found)
-            if count == 1:
-                self._refuse(ready.round.places[0], InputError("It does not fit into memory, not even alone in its batch."))
-                return [None]
-            self._limit = count // 2
-        cut = max(1, count // 2)
-        return [row for part in (slice(cut), slice(cut, None)) for row in self._answers(_part(ready, part), ask, repeat)]
+    def _refuse_hopeless(self, made: Ready) -> None:
+        """A model that takes none of the first stimuli is not going to take the others; files that cannot be read say nothing."""
+        if made.shown or not 1 < len(made.refused) == made.rejected:
+            return
+        if not any(key in self._book for ask, _ in made.round.asks for keys in self._keys[ask.name] for key in keys):
+            place, error = made.refused[0]
+            raise InputError(
+                f"None of the first {len(made.refused)} stimuli can be shown to the model ('{made.round.view.name}'). "
+                f"'{self._stimuli[place].id}': {error}"
+            )
 
-    def _fits(self, ready: Ready, ask: Ask, repeat: int) -> list[Row] | None:
-        """The answers; None if memory runs out."""
+    @cached_property
+    def _mouth(self) -> Mllm:
+        """The model with a tokenizer of its own, because another thread is making inputs with the other."""
+        processor = copy.copy(self._mllm.processor)
+        processor.tokenizer = copy.deepcopy(processor.tokenizer)
+        return replace(self._mllm, processor=processor)
+
+    def _fits(self, made: Ready, ask: Ask, repeat: int) -> list[Row] | None:
+        """The answers to one question; None if memory runs out."""
+        given = made.inputs[ask.name]
         try:
-            given = ready.inputs.get(ask.name) or inputs(self._mllm, ask, ready.shown, ready.round.places)
-            with self.tally.answers(ask, len(ready.shown)):
+            with self.tally.answers(ask, len(made.shown)):
                 if isinstance(given, Options):
                     return _scores(*loglik(self._mllm, given))
-                keys = [self._keys[ask.name][place][repeat] for place in ready.round.places]
-                said = say(self._mllm, given, ask.max_new_tokens, _drawing(ask, keys))
+                keys = [self._keys[ask.name][place][repeat] for place in made.round.places]
+                said = say(self._mouth, given, ask.max_new_tokens, _drawing(ask, keys))
             self.tally.tokens += sum(one.tokens for one in said)
             return [vars(one) for one in said]
-        except (RuntimeError, MemoryError) as error:
+        except Exception as error:
             if not out_of_memory(error):
-                raise
+                raise _unanswered(error, ask, made.shown[0]) from error
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return None
 
-    def _keep(self, ask: Ask, repeat: int, places: Sequence[int], found: Sequence[Row | None]) -> None:
+    def _keep(self, ask: Ask, repeat: int, places: Sequence[int], found: Sequence[Row]) -> None:
         about = {"question": ask.name, "view": ask.view.name, **({"repeat": repeat} if ask.repeats > 1 else {})}
         rows = [
             {"key": self._keys[ask.name][place][repeat], "id": self._stimuli[place].id, **about, **row}
             for place, row in zip(places, found, strict=True)
-            if row is not None
         ]
         self._book.add(rows)
 
 
-def _part(ready: Ready, part: slice) -> Ready:
-    own = Round(ready.round.places[part], ready.round.view, ready.round.asks)
-    return Ready(own, ready.shown[part])
+def _unanswered(error: Exception, ask: Ask, shown: Shown) -> Exception:
+    """Why a model fails: not every one takes questions without an image, or with several."""
+    if isinstance(shown, np.ndarray):
+        return error
+    what = "no image" if shown is None else f"{len(shown)} images"
+    return InputError(
+        f"The model cannot answer '{ask.name}', a question with {what} ('{ask.view.name}'; {type(error).__name__}: {error}). Expected a "
+        "model that can. Leave this question out."
+    )
 
 
 def _drawing(ask: Ask, keys: Sequence[str]) -> Drawing | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -112,13 +113,14 @@ class _Remembering:
     def __init__(self, module: nn.Module, method: Callable[..., Any], reuse: Reuse) -> None:
         self.module, self.method, self.reuse = module, method, reuse
         self.memo: tuple[Any, Any, list[int]] | None = None  # arguments, output, and how often its tensors had changed
+        self.signature = inspect.signature(method)
         update_wrapper(self, method, updated=())  # generation reads the signature
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self.reuse.inside:
             return self.method(*args, **kwargs)
         learns = torch.is_grad_enabled() or any(part.training for part in self.module.modules())
-        if self.memo and not learns and _equal(self.memo[0], (args, kwargs)) and _versions(self.memo[1]) == self.memo[2]:
+        if self.memo and not learns and self._is_as_before(args, kwargs) and _versions(self.memo[1]) == self.memo[2]:
             self.reuse.reused += 1
             return _rebuilt(self.memo[1])
         self.reuse.computed += 1
@@ -127,6 +129,19 @@ class _Remembering:
             return self.method(*args, **kwargs) if learns else self._computed((args, kwargs))
         finally:
             self.reuse.inside = False
+
+    def _is_as_before(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether a call is the remembered one.
+
+        ``generate`` leaves out what a forward pass gives as it is by default, and says nothing of a cache, which features have not.
+        """
+        assert self.memo is not None
+        return _equal(*(self._named(*given) for given in (self.memo[0], (args, kwargs))))
+
+    def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        bound = self.signature.bind(*args, **{name: value for name, value in kwargs.items() if name != "use_cache"})
+        bound.apply_defaults()
+        return dict(bound.arguments)
 
     def _computed(self, given: tuple[tuple[Any, ...], dict[str, Any]]) -> Any:
         """The output, remembered if all of it can be; outside inference mode, where tensors count their changes in place."""

@@ -22,6 +22,11 @@ class Probabilities(LogitsProcessor):
         self._last = scores
         return scores
 
+    @property
+    def steps(self) -> int:
+        """How many steps came by."""
+        return len(self._chosen) + (self._last is not None)
+
     def over(self, new: torch.Tensor, counted: torch.Tensor) -> list[float]:
         """Mean probability of the counted tokens of each answer, NaN where there are none.
 
@@ -30,9 +35,9 @@ class Probabilities(LogitsProcessor):
             counted: bool (n, steps).
         """
         self._settle(new[:, -1])
-        each = torch.stack(self._chosen, 1)[:, : new.shape[1]]
-        total = (each * counted.to(each.device)).sum(1)
-        return [float(value) for value in (total / counted.sum(1).to(each.device)).cpu()]
+        each = torch.stack(self._chosen, 1)
+        spoken = counted[:, -each.shape[1] :].to(each.device)  # some models put a start token in front, which nothing predicted
+        return [float(value) for value in ((each * spoken).sum(1) / spoken.sum(1)).cpu()]
 
     def _settle(self, chosen: torch.Tensor) -> None:
         if self._last is not None:
@@ -42,10 +47,10 @@ class Probabilities(LogitsProcessor):
 
 
 class Drawn(LogitsProcessor):
-    """Makes the likeliest token a drawn one, by Gumbel noise (Gumbel 1954; the Gumbel-max trick): argmax(logits / T + G) is
-    distributed as softmax(logits / T).
+    """Makes the likeliest token a drawn one, by Gumbel noise: argmax(logits / T + G) is distributed as softmax(logits / T).
 
-    Every row has a random stream of its own, so that an answer does not depend on the batch it is in.
+    Source: Gumbel, Statistical Theory of Extreme Values, 1954 (the Gumbel-max trick). Every row has a random stream of its own, so
+    that an answer does not depend on the batch it is in.
     """
 
     def __init__(self, seeds: Sequence[int], temperature: float, top_k: int = 0, top_p: float = 1.0) -> None:

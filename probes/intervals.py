@@ -78,7 +78,7 @@ def balanced_difference(
     _, n_groups = group_counts(groups)
     weights = np.vstack([np.ones((1, n_groups)), resamples(n_groups, n_boot, seed)])
     change = balanced_accuracies(after, labels, groups, weights) - balanced_accuracies(before, labels, groups, weights)
-    return _difference(float(change[0]), change[1:])
+    return difference(float(change[0]), change[1:])
 
 
 def group_bootstrap(values: np.ndarray, groups: Sequence[str] | np.ndarray, n_boot: int = 1000, seed: int = 0) -> Interval:
@@ -93,7 +93,7 @@ def paired_difference(
     """Mean of after − before, (n,) each, with interval and p over groups."""
     change = np.asarray(after, float) - np.asarray(before, float)
     value, draws = _means(change, np.asarray(groups), n_boot, seed)
-    return _difference(value, draws)
+    return difference(value, draws)
 
 
 def resampled_rows(groups: Sequence[str] | np.ndarray, n_boot: int = 1000, seed: int = 0) -> Iterator[np.ndarray]:
@@ -107,6 +107,13 @@ def resampled_rows(groups: Sequence[str] | np.ndarray, n_boot: int = 1000, seed:
 def interval(value: float, draws: Sequence[float] | np.ndarray) -> Interval:
     """A value with the 95 % percentile interval of its resampled values; those that are NaN are left out."""
     return _interval(float(value), np.asarray(draws, float))
+
+
+def difference(value: float, draws: Sequence[float] | np.ndarray) -> Difference:
+    """A difference with the interval of its resampled values and their two-sided p, never 0 (Davison and Hinkley 1997, 4.2)."""
+    found, own = _interval(float(value), np.asarray(draws, float)), np.asarray(draws, float)
+    rarer = min(float(np.sum(~(own > 0))), float(np.sum(~(own < 0))))  # NaN counts on both sides
+    return Difference(found.value, found.low, found.high, min(1.0, 2 * (rarer + 1) / (len(own) + 1)))
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:
@@ -133,10 +140,3 @@ def _means(values: np.ndarray, groups: np.ndarray, n_boot: int, seed: int) -> tu
 def _interval(value: float, draws: np.ndarray) -> Interval:
     low, high = np.nanquantile(draws, [0.025, 0.975]) if np.isfinite(draws).any() else (np.nan, np.nan)
     return Interval(value, float(low), float(high))
-
-
-def _difference(value: float, draws: np.ndarray) -> Difference:
-    interval = _interval(value, draws)
-    below, above = float(np.sum(~(draws > 0))), float(np.sum(~(draws < 0)))  # NaN counts on both sides
-    p = min(1.0, 2 * (min(below, above) + 1) / (len(draws) + 1))  # never 0: Davison and Hinkley 1997, 4.2
-    return Difference(interval.value, interval.low, interval.high, p)

@@ -28,6 +28,18 @@ _PUBLIC = {
     "sweep": "probes.sweep",
     "ask": "analysis.perception",
     "blind": "analysis.perception",
+    "compare_answers": "analysis.perception",
+    "blind_controls": "analysis.blind",
+    "consistency": "analysis.consistency",
+    "quality": "analysis.quality",
+    "score_consistency": "analysis.quality",
+    "preference": "analysis.preference",
+    "psychometric": "analysis.psychometric",
+    "unsaid": "analysis.unsaid",
+    "interview": "analysis.interview",
+    "ask_mcq": "analysis.mcq",
+    "Ask": "hooks.asks",
+    "respond": "hooks.respond",
     "captions_kept": "analysis.captions",
     "tune": "tuning.tune",
     "processed_survival": "analysis.processed",
@@ -41,16 +53,26 @@ _PUBLIC = {
 __all__ = ["__version__", "stimuli", *_PUBLIC]
 
 if TYPE_CHECKING:
+    from analysis.blind import blind_controls
     from analysis.captions import captions_kept
+    from analysis.consistency import consistency
     from analysis.inputs import input_statistics
-    from analysis.perception import ask, blind
+    from analysis.interview import interview
+    from analysis.mcq import ask_mcq
+    from analysis.perception import ask, blind, compare_answers
+    from analysis.preference import preference
     from analysis.processed import processed_survival
+    from analysis.psychometric import psychometric
+    from analysis.quality import quality, score_consistency
     from analysis.semantic_distance import semantic_distance
+    from analysis.unsaid import unsaid
     from analysis.verdict import decide
+    from hooks.asks import Ask
     from hooks.capture import capture
     from hooks.edit import ablate, edit, replace, steer
     from hooks.extract import extract
     from hooks.resolve import find_stages
+    from hooks.respond import respond
     from probes.sweep import sweep
     from snellen.models import load
     from snellen.runs import exam

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from snellen import cli_activations, cli_processed, cli_stimuli
+from snellen import cli_activations, cli_answers, cli_processed, cli_stimuli
 from snellen.cli_options import (
     Images,
     Levels,
@@ -120,43 +120,6 @@ def probe(
 
 
 @app.command()
-def ask(
-    model: Model = "embedded",
-    images: Images = "embedded",
-    references: References = 40,
-    levels: Levels = "1,3,5",
-    protocol: Annotated[str, typer.Option(help="forced-choice or open")] = "forced-choice",
-    out: Annotated[Path | None, typer.Option(help="write the answers as CSV")] = None,
-    seed: Seed = 0,
-    load: Loading = None,
-    progress: Progress = True,
-) -> None:
-    """Ask which distortion each image has.
-
-    Example:  snellen ask embedded-template --protocol open --out runs/answers.csv
-    """
-    from analysis.perception import ask as run
-    from snellen.models import loaded
-    from snellen.sources import chosen_set
-    from stimuli.tables import write_csv
-
-    wanted: Any = protocol
-    found = run(
-        loaded(model, load or ()),
-        chosen_set(images, references, whole_numbers(levels), seed),
-        wanted,
-        seed=seed,
-        progress=progress,
-    )
-    typer.echo(
-        f"accuracy {found.accuracy:.1%} [{found.low:.1%}, {found.high:.1%}], balanced {found.balanced_accuracy:.1%}, "
-        f"chance {found.chance:.1%}, unparsed {found.unparsed:.1%}"
-    )
-    if out is not None:
-        write_csv(found.table, out)
-
-
-@app.command()
 def tune(
     component: Annotated[str, typer.Argument(help="vision, projector or llm")],
     model: Annotated[str, typer.Option(help="embedded, embedded-template, a checkpoint folder or a hub id")] = "embedded",
@@ -241,5 +204,6 @@ def _cell(value: Any) -> str:
 
 cli_stimuli.register(app)
 cli_activations.register(app)
+cli_answers.register(app)
 cli_processed.register(app)
 keep_examples(app)

@@ -13,11 +13,12 @@ from stimuli.errors import InputError
 
 Arm = Literal["projector", "llm", "vision", "vision+constraint"]
 ARMS: tuple[Arm, ...] = ("projector", "llm", "vision", "vision+constraint")
-BUDGETS: Mapping[str, Mapping[str, int]] = {
-    "demo": {"references": 40, "train_references": 160, "steps": 100, "batch_size": 32},
-    "full": {"references": 80, "train_references": 480, "steps": 400, "batch_size": 32},
+BUDGETS: Mapping[str, Mapping[str, int | str]] = {
+    "demo": {"references": 40, "train_references": 160, "steps": 100, "batch_size": 32, "interview": "brief", "few": 6},
+    "full": {"references": 80, "train_references": 480, "steps": 400, "batch_size": 32, "interview": "thorough", "few": 24},
 }
-"""What a budget sets unless it is set by hand: exam and training references, steps per arm, lessons per step."""
+"""What a budget sets unless it is set by hand: exam and training references, steps per arm, lessons per step, how much is asked, and
+how many references the longer questions are about."""
 
 
 class ExamConfig(BaseModel):
@@ -35,6 +36,12 @@ class ExamConfig(BaseModel):
     train_references: int
     steps: int
     batch_size: int
+    interview: Literal["off", "brief", "thorough"]
+    """What is asked besides forced choice and the open question (``analysis.interview``)."""
+    few: int
+    """References of its longer questions."""
+    repeats: int = 5
+    """Answers drawn per image of these, at a temperature of 1."""
     arms: tuple[Arm, ...] = ARMS
     method: Literal["full", "lora"] = "full"
     lr: float | None = None

@@ -13,12 +13,15 @@ import numpy as np
 
 from analysis.captions import Captions, captions_kept
 from analysis.figures import draw_all
+from analysis.gallery import gallery
 from analysis.inputs import PIXELS, measure_inputs
+from analysis.interview import Interview, interview
 from analysis.perception import Answers, ask, blind
 from analysis.plane import plane
 from analysis.processed import processed_survival
 from analysis.report import render
 from analysis.semantic_distance import Distances, compare, semantic_distance
+from analysis.unsaid import unsaid
 from analysis.verdict import Arm, decide
 from hooks.extract import extract
 from hooks.load import Mllm
@@ -81,9 +84,14 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
         baselines = _baselines(mllm, shown, settings, progress)
     with clock.step("base model: ask, extract, probe"):
         base = _measure(mllm, shown, settings, folder / "activations" / "base", progress, entrance, baselines=baselines)
-        opened = ask(mllm, shown, "open", taxonomy=settings.taxonomy, progress=progress)
-        blank = blind(mllm, shown, taxonomy=settings.taxonomy, progress=progress)
+        about: dict[str, Any] = {"taxonomy": settings.taxonomy, "progress": progress, "out": _book(folder, "base"),
+                                 "n_boot": settings.n_boot, "seed": settings.seed}  # fmt: skip
+        opened = ask(mllm, shown, "open", **about)
+        blank = blind(mllm, shown, **about)
         last = _last_position(mllm, shown, settings, folder / "activations" / "base-last", progress)
+    with clock.step("interview: other protocols, blind, again, quality"):
+        said = _interview(mllm, shown, settings, about)
+        known = unsaid(base.survival, base.answers, n_boot=settings.n_boot, seed=settings.seed)
     replays = cache(lambda: own_words(mllm, train, seed=settings.seed, progress=progress))
     arms: dict[str, tuple[Tuned, Seen]] = {}
     for name in settings.arms:
@@ -100,7 +108,9 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
                        "seed": settings.seed, "started": started, "finished": now(), "seconds": dict(clock.seconds)},
         "stimuli": summary(shown, train, [*skipped, *_left_out(base, arms)], settings),
         "perception": {"base": base.answers.as_dict(), "open": opened.as_dict(), "blind": blank.as_dict(),
-                       "arms": {name: seen.answers.as_dict() for name, (_, seen) in arms.items()}},
+                       "arms": {name: seen.answers.as_dict() for name, (_, seen) in arms.items()},
+                       **({} if said is None else said.as_dict()), "unsaid": known.as_dict(),
+                       "gallery": gallery(known, shown, seed=settings.seed)},
         "survival": _survival(mllm, base, arms, last, entrance),
         "tuning": {"base": _entry(None, base, base), "arms": {n: _entry(t, s, base, n) for n, (t, s) in arms.items()}},
         "distance": distance,
@@ -112,6 +122,8 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
     with clock.step("tables, figures, report"):
         results = json.loads(write_json(results, folder / "results.partial.json").read_text())
         _tables(results, base, arms, folder / "tables")
+        for name, rows in {**(said.tables() if said else {}), "unsaid": known.sites, "unsaid_stimuli": known.stimuli}.items():
+            write_csv(rows, folder / "tables" / f"{name}.csv")
         figures = draw_all(results, folder / "figures")
         render(results, folder, figures)
     (folder / "results.partial.json").replace(folder / "results.json")
@@ -147,8 +159,9 @@ def _measure(
     baselines: Mapping[str, Activations] | None = None,
 ) -> Seen:
     options: dict[str, Any] = {"progress": progress, "n_boot": settings.n_boot, "seed": settings.seed}
-    answers = ask(mllm, shown, taxonomy=settings.taxonomy, **options)
-    captions = captions_kept(mllm, shown, base, **options)
+    book = _book(out.parent.parent, out.name)
+    answers = ask(mllm, shown, taxonomy=settings.taxonomy, out=book, **options)
+    captions = captions_kept(mllm, shown, base, out=book, **options)
     store = extract(mllm, shown, out=out, progress=progress, strict=settings.strict)
     inputs = entrance.over(store.ids)
     if baselines is not None and PIXELS in inputs:
@@ -156,6 +169,19 @@ def _measure(
     survival = sweep(store, taxonomy=settings.taxonomy, folds=settings.folds, baselines=baselines, inputs=inputs, **options)
     distances = semantic_distance(mllm, shown, taxonomy=settings.taxonomy, store=store, **options)
     return Seen(answers, captions, store, survival, distances)
+
+
+def _book(folder: Path, name: str) -> Path:
+    """Where the answers of a model are kept: the base model, or an arm."""
+    return folder / "answers" / name
+
+
+def _interview(mllm: Mllm, shown: StimulusSet, settings: ExamConfig, about: Mapping[str, Any]) -> Interview | None:
+    """Everything else that is asked of the model as loaded."""
+    if settings.interview == "off":
+        return None
+    return interview(mllm, shown, few=settings.few, repeats=settings.repeats, thorough=settings.interview == "thorough",
+                     batch_size=settings.batch_size, **about)  # fmt: skip
 
 
 def _entrance(mllm: Mllm, shown: StimulusSet, settings: ExamConfig, progress: bool) -> Entrance:

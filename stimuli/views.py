@@ -145,12 +145,13 @@ def instead(name: str, stimuli: Sequence[Stimulus], labels: Sequence[str], seed:
         seed: of the draw.
 
     Raises:
-        InputError: another name, or no stimulus has a partner.
+        InputError: another name, other numbers of stimuli and labels, or no stimulus has a partner.
     """
     if name not in ("other-same", "other-class"):
         raise InputError(f"Unknown view '{name}'. Expected other-same or other-class. Use one of these.")
+    _check_counts(len(stimuli), len(labels), "labels")
     rng = np.random.default_rng([seed, 12])
-    classes, references = np.asarray(labels), np.array([s.reference for s in stimuli])
+    classes, references = (np.unique(names, return_inverse=True)[1] for names in (list(labels), [s.reference for s in stimuli]))
     partners: dict[str, Stimulus] = {}
     for i, stimulus in enumerate(stimuli):
         fits = (classes == classes[i]) == (name == "other-same")
@@ -163,9 +164,19 @@ def instead(name: str, stimuli: Sequence[Stimulus], labels: Sequence[str], seed:
 
 
 def beside(stimuli: Sequence[Stimulus], others: Sequence[Stimulus], *, turned: bool = False) -> View:
-    """Two images in one question: each stimulus first and its partner second, or turned round."""
+    """Two images in one question: each stimulus first and its partner second, or turned round.
+
+    Raises:
+        InputError: other numbers of stimuli and partners.
+    """
+    _check_counts(len(stimuli), len(others), "partners")
     partners = {s.id: other for s, other in zip(stimuli, others, strict=True)}
     return View("second and first" if turned else "first and second", partial(_beside, turned=turned), partners)
+
+
+def _check_counts(stimuli: int, others: int, what: str) -> None:
+    if stimuli != others:
+        raise InputError(f"Got {stimuli} stimuli and {others} {what}; expected one for each stimulus. Give as many.")
 
 
 def _rng(stimulus: Stimulus, seed: int) -> np.random.Generator:

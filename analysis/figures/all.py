@@ -10,14 +10,14 @@ from typing import Any
 
 from analysis.figures.answers import draw_confusion, draw_contact_sheet, draw_levels, draw_responses, draw_severity
 from analysis.figures.distance import PANELS, draw_distance, draw_plane
+from analysis.figures.files import FORMATS, Made, canvas, drawn
+from analysis.figures.interview import draw_interview
 from analysis.figures.processed import draw_processed, shown_rows
-from analysis.figures.style import style
 from analysis.figures.survival import draw_survival, draw_survival_arms
 from analysis.figures.tuning import COLUMNS, draw_training, draw_tuning
-from stimuli.tables import Table, write_csv
+from stimuli.tables import Table
 
 Results = Mapping[str, Any]
-FORMATS = ("png", "pdf", "svg")
 
 
 def draw_all(results: Results, folder: str | Path, formats: Sequence[str] = FORMATS) -> dict[str, dict[str, Path]]:
@@ -31,51 +31,16 @@ def draw_all(results: Results, folder: str | Path, formats: Sequence[str] = FORM
     Returns:
         Name → format → path; a figure without data is left out.
     """
-    written: dict[str, dict[str, Path]] = {}
-    with style():
-        for name, draw in FIGURES.items():
-            made = draw(results)
-            if made is not None:
-                written[name] = _written(*made, name, folder, formats)
-    return written
+    return drawn(FIGURES, results, folder, formats) | draw_interview(results["perception"], folder, formats)
 
 
 def draw_processed_table(rows: Table, folder: str | Path, formats: Sequence[str] = FORMATS) -> dict[str, Path]:
     """Draw the figure ``processed`` from a table of ``processed_survival``: format → path; without rows none."""
-    with style():
-        made = _processed_figure(rows)
-        return {} if made is None else _written(*made, "processed", folder, formats)
-
-
-def _written(figure: Any, data: Table, name: str, folder: str | Path, formats: Sequence[str]) -> dict[str, Path]:
-    """A figure in every format, and the data behind it as CSV."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_csv(data, folder / f"{name}.csv")
-    return {ending: _save(figure, folder / f"{name}.{ending}") for ending in formats}
-
-
-def _save(figure: Any, path: Path) -> Path:
-    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(path.suffix[1:])
-    figure.savefig(path, metadata=metadata)
-    return path
-
-
-def _figure(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any]:
-    """A figure without pyplot's global state."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(rows, columns, **options)
-
-
-Made = tuple[Any, Table] | None
+    return drawn({"processed": _processed_figure}, rows, folder, formats).get("processed", {})
 
 
 def _survival(results: Results) -> Made:
-    figure, ax = _figure(8.2, 3.9)
+    figure, ax = canvas(8.2, 3.9)
     draw_survival(ax, results["survival"], results["perception"]["base"])
     return figure, results["survival"]["base"] + results["survival"].get("baselines", [])
 
@@ -90,7 +55,7 @@ def _processed_figure(rows: Table) -> Made:
         return None
     shown = shown_rows(rows)
     kinds, processors = (len({row[key] for row in shown}) for key in ("type", "processor"))
-    figure, axes = _figure(8.2, 1.3 + kinds * max(0.19, 0.07 * processors), 1, 2, sharey=True)
+    figure, axes = canvas(8.2, 1.3 + kinds * max(0.19, 0.07 * processors), 1, 2, sharey=True)
     draw_processed(axes, rows)
     return figure, shown
 
@@ -98,7 +63,7 @@ def _processed_figure(rows: Table) -> Made:
 def _survival_arms(results: Results) -> Made:
     if not results["tuning"].get("arms"):
         return None
-    figure, ax = _figure(8.2, 3.7)
+    figure, ax = canvas(8.2, 3.7)
     draw_survival_arms(ax, results["survival"], results["tuning"])
     return figure, [{"arm": arm, **row} for arm, rows in results["survival"]["arms"].items() for row in rows]
 
@@ -106,7 +71,7 @@ def _survival_arms(results: Results) -> Made:
 def _tuning(results: Results) -> Made:
     if not results["tuning"].get("arms"):
         return None
-    figure, axes = _figure(8.2, 2.7, 1, len(COLUMNS), sharey=True)
+    figure, axes = canvas(8.2, 2.7, 1, len(COLUMNS), sharey=True)
     draw_tuning(axes, results["tuning"], results["perception"]["base"]["chance"])
     keep = [c for column in COLUMNS for c in column[:3]]
     entries = {"base": results["tuning"]["base"], **results["tuning"]["arms"]}
@@ -118,7 +83,7 @@ def _training(results: Results) -> Made:
     arms = results["tuning"].get("arms") or {}
     if not arms:
         return None
-    figure, ax = _figure(4.2, 2.9)
+    figure, ax = canvas(4.2, 2.9)
     draw_training(ax, results["tuning"])
     return figure, [{"arm": name, **row} for name, arm in arms.items() for row in arm["history"]]
 
@@ -127,7 +92,7 @@ def _distance(results: Results) -> Made:
     distance = results["distance"]
     if not distance.get("compare"):
         return None
-    figure, axes = _figure(8.2, 3.0, 1, len(PANELS), sharey=True)
+    figure, axes = canvas(8.2, 3.0, 1, len(PANELS), sharey=True)
     draw_distance(axes, distance, results["perception"]["base"]["classes"])
     figure.suptitle(f"Distance at the projector before (○) and after (✚) tuning {distance['shown_arm']}; band: 95 % interval of the change",
                     fontsize=8.5, x=0.01, ha="left")  # fmt: skip
@@ -138,7 +103,7 @@ def _plane(results: Results) -> Made:
     found = results["distance"].get("plane")
     if not found:
         return None
-    figure, axes = _figure(8.2, 3.6, 1, 2, sharex=True, sharey=True)
+    figure, axes = canvas(8.2, 3.6, 1, 2, sharex=True, sharey=True)
     draw_plane(axes, found, results["perception"]["base"]["classes"])
     return figure, found["points"] + [{"when": "word", **word} for word in found["words"]]
 
@@ -153,7 +118,7 @@ def _entries(results: Results) -> dict[str, Any]:
 
 
 def _responses(results: Results) -> Made:
-    figure, ax = _figure(4.2, 3.2)
+    figure, ax = canvas(4.2, 3.2)
     entries = _entries(results)
     draw_responses(ax, entries)
     return figure, [{"model": name, **entry["response_distribution"]} for name, entry in entries.items()]
@@ -161,7 +126,7 @@ def _responses(results: Results) -> Made:
 
 def _confusion(results: Results) -> Made:
     entries = _entries(results)
-    figure, axes = _figure(4.1 * len(entries), 3.4, 1, len(entries), squeeze=False)
+    figure, axes = canvas(4.1 * len(entries), 3.4, 1, len(entries), squeeze=False)
     data: Table = []
     for ax, (name, entry) in zip(axes[0], entries.items(), strict=True):
         title = name if name == "as loaded" else f"{name} tuned"
@@ -175,7 +140,7 @@ def _confusion(results: Results) -> Made:
 
 
 def _levels(results: Results) -> Made:
-    figure, ax = _figure(4.2, 2.9)
+    figure, ax = canvas(4.2, 2.9)
     entries = _entries(results)
     draw_levels(ax, entries)
     return figure, [{"model": name, **row} for name, entry in entries.items() for row in entry["by_level"]]
@@ -185,7 +150,7 @@ def _severity(results: Results) -> Made:
     rows = [row for row in results["stimuli"]["severity"] if row["psnr"] is not None]
     if not any(row["level"] is not None for row in rows):
         return None
-    figure, ax = _figure(5.0, 2.9)
+    figure, ax = canvas(5.0, 2.9)
     draw_severity(ax, rows)
     return figure, rows
 
@@ -196,7 +161,7 @@ def _contact_sheet(results: Results) -> Made:
         return None
     columns = 8
     rows = -(-len(examples) // columns)
-    figure, axes = _figure(8.2, 1.45 * rows, rows, columns, squeeze=False)
+    figure, axes = canvas(8.2, 1.45 * rows, rows, columns, squeeze=False)
     draw_contact_sheet(list(axes.flat), [{**e, "image": _decode(e["png"])} for e in examples])
     return figure, [{k: v for k, v in example.items() if k != "png"} for example in examples]
 

@@ -60,7 +60,8 @@ def draw_levels(ax: Any, entries: Mapping[str, Mapping[str, Any]]) -> None:
         rows = entry["by_level"]
         x = np.arange(len(rows)) + 0.08 * i
         y = np.array([row["accuracy"] for row in rows])
-        bars = [y - [row["low"] for row in rows], [row["high"] for row in rows] - y]
+        ends = [[row["accuracy"] if row[end] is None else row[end] for row in rows] for end in ("low", "high")]
+        bars = [y - ends[0], ends[1] - y]
         shade = colour("base") if i == 0 else colour(name)
         ax.errorbar(
             x, y, yerr=np.maximum(bars, 0), color=shade, marker=CLASS_MARKERS[i], capsize=2.5, ls="-" if i else "--", label=name

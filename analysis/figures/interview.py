@@ -1,0 +1,240 @@
+"""The figures of what a model says, from the ``perception`` part of the results alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.figures import agreement as again
+from analysis.figures import psychometric, template_bias
+from analysis.figures.calibration import draw_reliability
+from analysis.figures.files import FORMATS, Made, canvas, drawn
+from analysis.figures.protocols import draw_accuracy_by, draw_controls, draw_protocols
+from analysis.figures.quality import draw_correlations, draw_monotonicity, draw_quality
+from analysis.figures.unsaid import draw_gallery, draw_unsaid, draw_unsaid_types
+from stimuli.tables import Table
+
+Part = Mapping[str, Any]
+
+
+def draw_interview(part: Part, folder: str | Path, formats: Sequence[str] = FORMATS) -> dict[str, dict[str, Path]]:
+    """Draw every figure that there is data for.
+
+    Args:
+        part: the ``perception`` part of an exam's results, or some of its keys.
+        folder: where to write.
+        formats: file endings.
+
+    Returns:
+        Name → format → path.
+    """
+    return drawn(FIGURES, part, folder, formats)
+
+
+def _protocols(part: Part) -> Made:
+    found = part.get("protocols") or {}
+    if len(found) < 2:
+        return None
+    made, ax = canvas(5.2, 0.9 + 0.36 * len(found))
+    draw_protocols(ax, found)
+    keys = (
+        "balanced_accuracy",
+        "balanced_low",
+        "balanced_high",
+        "accuracy",
+        "macro_f1",
+        "unparsed",
+        "chance",
+        "n",
+        "references",
+    )
+    return made, [{"protocol": name, **{key: entry[key] for key in keys}} for name, entry in found.items()]
+
+
+def _controls(part: Part) -> Made:
+    found = part.get("controls")
+    if not found:
+        return None
+    made, axes = canvas(8.2, 2.9, 1, 2, sharey=True)
+    draw_controls(axes, found)
+    return made, found["table"]
+
+
+def _agreement(part: Part) -> Made:
+    found = part.get("consistency") or {}
+    if not found:
+        return None
+    made, axes = canvas(8.2, 1.1 + 0.55 * len(found), 1, len(again.PANELS), sharey=True)
+    named = {entry["what"]: entry for entry in found.values()}
+    again.draw_agreement(axes, named)
+    keys = [name for name, _, _, _ in again.PANELS]
+    return made, [
+        {"asked again": name, "times": entry["times"], "images": entry["images"], **_flat(entry, keys)}
+        for name, entry in named.items()
+    ]
+
+
+def _flat(entry: Part, keys: Sequence[str]) -> dict[str, Any]:
+    """Intervals as columns."""
+    return {
+        f"{key}{end}": entry[key][name] for key in keys for end, name in (("", "value"), ("_low", "low"), ("_high", "high"))
+    }
+
+
+def _reliability(part: Part) -> Made:
+    found = {name: entry["calibration"] for name, entry in (part.get("protocols") or {}).items() if entry.get("calibration")}
+    shown = dict([*found.items()][:1] + [item for item in found.items() if item[0] == "open"])
+    if not shown:
+        return None
+    made, axes = canvas(4.1 * len(shown), 3.0, 1, len(shown), squeeze=False)
+    for ax, (name, entry) in zip(axes[0], shown.items(), strict=True):
+        draw_reliability(ax, entry, name)
+    return made, [{"protocol": name, **row} for name, entry in shown.items() for row in entry["table"]]
+
+
+def _types(part: Part) -> Made:
+    found = part.get("base")
+    if not found or not found.get("by_type"):
+        return None
+    made, axes = canvas(8.2, 1.2 + 0.19 * max(len(found["by_type"]), len(found["by_severity"])), 1, 2)
+    draw_accuracy_by(axes[0], found["by_type"], "type", found["chance"])
+    draw_accuracy_by(axes[1], found["by_severity"], "severity", found["chance"])
+    tables = (("type", found["by_type"]), ("severity", found["by_severity"]))
+    return made, [{"by": by, **row} for by, rows in tables for row in rows]
+
+
+def _thresholds(part: Part) -> Made:
+    found = part.get("thresholds")
+    if not found or not found["table"]:
+        return None
+    rows, columns = psychometric.panels(found)
+    made, axes = canvas(8.2, 0.6 + 1.25 * rows, rows, columns, squeeze=False, sharex=True, sharey=True)
+    psychometric.draw_psychometric(axes, found)
+    return made, found["table"]
+
+
+def _quality(part: Part) -> Made:
+    found = {name: entry for name, entry in (part.get("quality") or {}).items() if entry["correlations"]["srcc"] is not None}
+    if not found:
+        return None
+    made, axes = canvas(8.2, 3.2, 1, 2)
+    name, entry = next(iter(found.items()))
+    draw_quality(axes[0], {**entry["correlations"], "name": name})
+    truth = {"mos": "opinion", "ssim": "SSIM", "psnr": "PSNR"}[entry["truth"]]
+    axes[0].set_ylabel(truth)
+    draw_correlations(axes[1], {own: each["correlations"] for own, each in found.items()})
+    axes[1].set_title(f"Agreement of scores with {truth}", fontsize=8.5)
+    axes[1].set_xlabel("correlation")
+    return made, [{"method": own, "truth": each["truth"], **_numbers(each["correlations"])} for own, each in found.items()]
+
+
+def _numbers(entry: Part) -> dict[str, Any]:
+    return {key: value for key, value in entry.items() if not isinstance(value, list)}
+
+
+def _monotonicity(part: Part) -> Made:
+    found = next((entry["monotonicity"] for entry in (part.get("quality") or {}).values() if entry.get("monotonicity")), None)
+    if not found or all(row["tau"] is None for row in found["table"]):
+        return None
+    made, ax = canvas(8.2, 1.1 + 0.2 * len(found["table"]))
+    draw_monotonicity(ax, found)
+    return made, found["table"]
+
+
+def _flips(part: Part) -> Made:
+    found = {
+        f"{kind} ({entry['method']})": entry["flips"]
+        for kind, entry in (part.get("score_consistency") or {}).items()
+        if entry["flips"]
+    }
+    if not found:
+        return None
+    made, ax = canvas(1 + 1.9 * len(found), 2.9)
+    again.draw_flips(ax, found)
+    return made, [
+        {"asked again": name, "first": level, **dict(zip(entry["levels"], row, strict=True))}
+        for name, entry in found.items()
+        for level, row in zip(entry["levels"], entry["transitions"], strict=True)
+    ]
+
+
+def _bias(part: Part) -> Made:
+    found = part.get("bias")
+    if not found:
+        return None
+    entry = {"divergence": found["divergence"], "information": found["information"].get("paraphrases")}
+    names = template_bias.panels(entry)
+    made, axes = canvas(4.1 * len(names), 3.3, 1, len(names), squeeze=False)
+    template_bias.draw_template_bias(axes[0], entry)
+    told = [{"kind": kind, **row} for kind, own in found["information"].items() for row in own["table"]]
+    return made, [{"kind": "response distribution", **row} for row in found["divergence"]["distribution"]] + told
+
+
+def _residuals(part: Part) -> Made:
+    rows = (part.get("bias") or {}).get("residuals")
+    if not rows:
+        return None
+    made, ax = canvas(5.6, 1.1 + 0.2 * len(rows))
+    template_bias.draw_residuals(ax, rows)
+    return made, rows
+
+
+def _templates(part: Part) -> Made:
+    found = (part.get("bias") or {}).get("templates") or {}
+    if not found:
+        return None
+    shown = [min(6, len(entry["templates"])) for entry in found.values()]
+    made, axes = canvas(8.2, 0.8 * len(found) + 0.42 * sum(shown), len(found), 1, squeeze=False, height_ratios=shown)
+    for ax, (name, entry) in zip(axes[:, 0], found.items(), strict=True):
+        template_bias.draw_templates(ax, entry, most=6)
+        ax.set_title(f"descriptions of {name}: {ax.get_title(loc='left')}", fontsize=8.5)
+    return made, [{"described": name, **row} for name, entry in found.items() for row in entry["templates"]]
+
+
+def _unsaid(part: Part) -> Made:
+    found = part.get("unsaid")
+    if not found:
+        return None
+    made, ax = canvas(8.2, 3.6)
+    draw_unsaid(ax, found)
+    return made, found["table"]
+
+
+def _unsaid_types(part: Part) -> Made:
+    found = part.get("unsaid")
+    if not found:
+        return None
+    rows = [row for row in found["by_type"] if row["site"] == found["site"]]
+    made, ax = canvas(6.4, 1.2 + 0.21 * len(rows))
+    draw_unsaid_types(ax, found)
+    return made, found["by_type"]
+
+
+def _gallery(part: Part) -> Made:
+    found = part.get("gallery")
+    if not found:
+        return None
+    most = max(sum(row["cell"] == cell for row in found) for cell in {row["cell"] for row in found})
+    made, axes = canvas(8.2, 2.2 * most, most, 4, squeeze=False)
+    draw_gallery(axes, found)
+    return made, [{key: value for key, value in row.items() if key != "png"} for row in found]
+
+
+FIGURES: dict[str, Callable[[Part], Made]] = {
+    "protocols": _protocols,
+    "controls": _controls,
+    "types": _types,
+    "thresholds": _thresholds,
+    "reliability": _reliability,
+    "agreement": _agreement,
+    "bias": _bias,
+    "templates": _templates,
+    "quality": _quality,
+    "monotonicity": _monotonicity,
+    "residuals": _residuals,
+    "flips": _flips,
+    "unsaid": _unsaid,
+    "unsaid_types": _unsaid_types,
+    "gallery": _gallery,
+}
