@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from scipy.sparse import csr_array
 
-from probes.intervals import Difference, interval, resamples
+from probes.intervals import Difference, difference, resamples
 
 
 def sample_and_resamples(n_groups: int, n_boot: int = 1000, seed: int = 0) -> np.ndarray:
@@ -131,9 +131,7 @@ def share_of(part: np.ndarray, groups: np.ndarray, draws: np.ndarray) -> np.ndar
 
 def against_zero(values: np.ndarray) -> Difference:
     """A statistic of each draw, (draws,), against 0: value, interval and the two-sided p of ``probes.intervals``."""
-    found, resampled = interval(values[0], values[1:]), values[1:]
-    rarer = min(np.sum(~(resampled > 0)), np.sum(~(resampled < 0)))  # NaN counts on both sides
-    return Difference(found.value, found.low, found.high, float(min(1.0, 2 * (rarer + 1) / (len(resampled) + 1))))
+    return difference(values[0], values[1:])
 
 
 def _within(tables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

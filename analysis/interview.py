@@ -28,6 +28,8 @@ from stimuli.tables import Table
 from stimuli.types import Stimulus, StimulusSet
 
 SCORES = ("levels", "q-bench", "q-align")
+FITTED = 300
+"""Resamples, at most, in each of which curves are fitted anew."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,9 @@ def interview(
 ) -> Interview:
     """Ask a model everything: distortions in several ways, blind, repeatedly, and quality.
 
-    Forced choice (with its controls, paraphrases and changes that no one sees) and scores by words are asked of every stimulus; what takes a
-    pass per option or token (lettered options, yes or no, JSON, repeats, descriptions, pairs) of the first ``few`` references.
+    Forced choice is asked of every stimulus. So are its controls, paraphrases and changes that no one sees, and scores by words, if
+    ``thorough``; what takes a pass per option or token (lettered options, yes or no, JSON, repeats, descriptions, pairs), and else
+    they too, of the first ``few`` references.
 
     Args:
         mllm: the model.
@@ -113,7 +116,8 @@ def interview(
         temperature: at which they are drawn.
         orders: of lettered options.
         paraphrases: a set of ``stimuli.prompts``, a file, or questions.
-        thorough: ask also for JSON, short answers, drawn numbers and comparisons of pairs, whose prompts or answers are long.
+        thorough: ask also for JSON, short answers, drawn numbers and comparisons of pairs, whose prompts or answers are long; and all
+            that is forced choice of all stimuli.
         scores: quality methods by words (``analysis.quality_methods``); the first one's levels are held against descriptions.
         max_new_tokens: of descriptions, of JSON and of numbers.
         n_boot: resamples of references.
@@ -128,7 +132,10 @@ def interview(
     chosen = set(names[: few or len(names)])
     own = [s for s in shown if s.reference in chosen]
     with tempfile.TemporaryDirectory(prefix="snellen-") as scratch:
-        asked = _Interviewer(mllm, shown, own, Path(out or Path(scratch) / "answers"), taxonomy, n_boot, seed, thorough, how)
+        wide = shown if thorough else own
+        asked = _Interviewer(
+            mllm, shown, wide, own, Path(out or Path(scratch) / "answers"), taxonomy, n_boot, seed, thorough, how
+        )
         return asked(repeats, temperature, orders, paraphrases, scores, max_new_tokens, len(chosen))
 
 
@@ -136,7 +143,10 @@ def interview(
 class _Interviewer:
     mllm: Mllm
     all: Sequence[Stimulus]
+    wide: Sequence[Stimulus]
+    """What controls, paraphrases, unseen changes and scores by words are about."""
     few: Sequence[Stimulus]
+    """What the longer questions are about."""
     out: Path
     taxonomy: str | Path
     n_boot: int
@@ -170,12 +180,14 @@ class _Interviewer:
         self._ahead(choices, longer, often, rarely, twice, scores if truth else (), numbers, turned)
         answers = {**ask_all(self.mllm, self.all, choices, **labelled), **ask_all(self.mllm, self.few, longer, **labelled)}
         main = answers["forced-choice"]
-        agreed = {**consistency(self.mllm, self.all, often, **twice, **labelled),
+        agreed = {**consistency(self.mllm, self.wide, often, **twice, **labelled),
                   **consistency(self.mllm, self.few, rarely, **twice, **labelled)}  # fmt: skip
-        rated = quality(self.mllm, self.all, scores, truth=truth, **plain) if truth else {}
+        rated = (
+            quality(self.mllm, self.wide, scores, truth=truth, **{**plain, "n_boot": min(self.n_boot, FITTED)}) if truth else {}
+        )
         described = self._described(tokens)
         return Interview(
-            answers, blind_controls(self.mllm, self.all, **labelled), agreed, self._thresholds(main), rated,
+            answers, blind_controls(self.mllm, self.wide, **labelled), agreed, self._thresholds(main), rated,
             score_consistency(self.mllm, self.few, turned, method=scores[0], **numbers, **plain), self._preference(truth, plain),
             bias(main, agreed, rated.get(scores[0]), described, self.all, taxonomy=self.taxonomy, n_boot=self.n_boot,
                  seed=self.seed), references,
@@ -194,20 +206,18 @@ class _Interviewer:
         twice: Mapping[str, Any], scores: Sequence[str], numbers: Mapping[str, Any], turned: Sequence[str],
     ) -> None:  # fmt: skip
         """Ask it all at once, so that every image is processed and seen once; the parts then find their answers in the book."""
-        _, labels = with_labels(self.all, self.taxonomy)
-        blind = control_protocols(self.all, labels, seed=self.seed, taxonomy=self.taxonomy)
+        _, labels = with_labels(self.wide, self.taxonomy)
+        blind = control_protocols(self.wide, labels, seed=self.seed, taxonomy=self.taxonomy)
         again = {
             over: [
                 p for own in consistency_protocols(over, taxonomy=self.taxonomy, seed=self.seed, **twice).values() for p in own
             ]
             for over in (tuple(often), tuple(rarely))
         }
-        rated = score_methods(
-            turned, scores[0] if scores else "levels", seed=self.seed, **numbers
-        )
-        first = [*choices, *blind, *again[tuple(often)]]
+        rated = score_methods(turned, scores[0] if scores else "levels", seed=self.seed, **numbers)
         second = [*longer, *again[tuple(rarely)]]
-        self._asked(self.all, [*(a for p in first for a in p.asks), *(method(m).ask for m in scores)])
+        self._asked(self.all, [a for p in choices for a in p.asks])
+        self._asked(self.wide, [*(a for p in (*blind, *again[tuple(often)]) for a in p.asks), *(method(m).ask for m in scores)])
         self._asked(self.few, [*(a for p in second for a in p.asks), *(m.ask for own in rated.values() for m in own),
                                *_descriptions(numbers["max_new_tokens"])])  # fmt: skip
 
@@ -222,7 +232,7 @@ class _Interviewer:
 
     def _thresholds(self, main: Answers) -> Psychometric | None:
         try:
-            return psychometric(main.table, n_boot=min(self.n_boot, 200), seed=self.seed)
+            return psychometric(main.table, n_boot=min(self.n_boot, FITTED), seed=self.seed)
         except InputError as error:
             self.notes.append(str(error))
             return None

@@ -254,7 +254,7 @@ def score_answers(
         macro.value, macro.low, macro.high, 1 / len(classes), float(counts.max() / counts.sum()),
         float(np.mean(answer == UNPARSED)), {name: float(np.mean(answer == name)) for name in (*classes, UNPARSED)},
         response_profile(answers, labels, classes), _confusion(labels, answers, classes),
-        level, kind, severity, measured and measured.as_dict(), dict(extra or {}),
+        level, kind, severity, None if measured is None else measured.as_dict(), dict(extra or {}),
     )  # fmt: skip
 
 

@@ -42,7 +42,7 @@ class Quality:
     """One row per stimulus: ``id, reference, type, level, psnr, ssim, mos, score, quality_level, undecided, raw``."""
     correlations: Correlations
     monotonicity: Monotonicity | None
-    """Per distortion type; None where no severity was measured."""
+    """Per distortion type; None where no two versions of an image differ in measured severity."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, without the rows."""
@@ -78,11 +78,13 @@ def quality(
         By the name of the method.
 
     Raises:
-        InputError: unknown method, or no truth to compare with.
+        InputError: unknown method or truth, or no truth to compare with.
     """
     chosen = [methods] if isinstance(methods, str) else list(methods)
     made = [method(m) if isinstance(m, str) else m for m in chosen]
     against = truth or known_truth(stimuli)
+    if not np.isfinite(truth_of(list(stimuli), against)).any():
+        raise _nothing(stimuli, f"none has {against}")
     found = respond(mllm, stimuli, [m.ask for m in made], out, **how)
     there = set(next(iter(found.values())).ids)
     shown = [s for s in stimuli if s.id in there]
@@ -96,19 +98,24 @@ def known_truth(stimuli: StimulusSet | Sequence[Stimulus]) -> str:
         InputError: none is.
     """
     for name in TRUTHS:
-        if all(getattr(s, name) is not None for s in stimuli):
+        if all(getattr(s, name) is not None for s in stimuli) and np.isfinite(truth_of(list(stimuli), name)).any():
             return name
-    raise InputError(
-        f"Scores of these {len(stimuli)} stimuli have nothing to be compared with: not all have mos, ssim or psnr. Show a dataset with opinion "
-        "scores, or distorted versions that were measured (sn.stimuli.distorted_set(..., measure=True))."
+    raise _nothing(stimuli, "not all have mos, ssim or psnr")
+
+
+def _nothing(stimuli: Sequence[Stimulus], came: str) -> InputError:
+    return InputError(
+        f"Scores of these {len(stimuli)} stimuli have nothing to be compared with: {came}. Show a dataset with opinion scores, or distorted "
+        "versions that were measured (sn.stimuli.distorted_set(..., measure=True))."
     )
 
 
 def severity_of(stimuli: Sequence[Stimulus]) -> tuple[np.ndarray, str]:
-    """How distorted each image is, larger is worse, NaN where unknown; and by what: 1 − SSIM, else −PSNR."""
-    if all(s.ssim is not None for s in stimuli):
-        return np.array([1 - float(s.ssim or 0) for s in stimuli]), "1 − SSIM"
-    return np.array([np.nan if s.psnr is None else -float(s.psnr) for s in stimuli]), "−PSNR"
+    """How distorted each image is, larger is worse, NaN where unknown; and by what: 1 − SSIM if all distorted ones have it, else −PSNR."""
+    structural = all(s.ssim is not None for s in stimuli if s.type is not None)
+    measured = [s.ssim if structural else s.psnr for s in stimuli]
+    severity = np.array([np.nan if value is None else -float(value) for value in measured])
+    return (severity + 1, "1 − SSIM") if structural else (severity, "−PSNR")
 
 
 def truth_of(stimuli: Sequence[Stimulus], truth: str) -> np.ndarray:
@@ -129,13 +136,15 @@ def _scored(by: Method, own: Scored, shown: Sequence[Stimulus], truth: str, n_bo
         for i, s in enumerate(shown)
     ]  # fmt: skip
     follows = correlations(scores[known], true[known], groups[known], n_boot, seed)
-    severity, _ = severity_of(shown)
-    types = [s.type for s in shown]
-    measured = np.isfinite(severity)
-    falls = None
-    if any(type is not None for type in types) and measured.all():
-        falls = monotonicity(scores, types, severity, groups, n_boot=n_boot, seed=seed)
+    falls = _falls(scores, shown, groups, n_boot, seed)
     return Quality(by.name, truth, tuple(s.id for s in shown), scores, levels, table, follows, falls)
+
+
+def _falls(scores: np.ndarray, shown: Sequence[Stimulus], groups: np.ndarray, n_boot: int, seed: int) -> Monotonicity | None:
+    try:
+        return monotonicity(scores, [s.type for s in shown], severity_of(shown)[0], groups, n_boot, seed)
+    except InputError:  # no two images differ in severity alone
+        return None
 
 
 def _number(value: float) -> float | None:
@@ -171,7 +180,7 @@ def score_methods(
         )
     made: dict[str, list[Method]] = {}
     if "repeats" in over:
-        drawn = {"repeats": repeats, "temperature": temperature, "max_new_tokens": max_new_tokens, "seed": seed}
+        drawn: dict[str, Any] = {"repeats": repeats, "temperature": temperature, "max_new_tokens": max_new_tokens, "seed": seed}
         made["repeats"] = [method(repeated, name=f"{repeated}, drawn", **drawn)]
     if "paraphrases" in over:
         made["paraphrases"] = paraphrased(kind, texts or paraphrases("quality"))

@@ -135,8 +135,11 @@ def _number(low: float, high: float, found: Responses) -> Scored:
 
 
 def fifth(scores: np.ndarray, low: float, high: float) -> np.ndarray:
-    """Level 1 to 5 by equal parts of the range, as Q-Align makes levels of opinion scores (arXiv 2312.17090); NaN stays."""
-    return np.clip(np.floor((scores - low) / (high - low) * 5) + 1, 1, 5)
+    """Level 1 to 5 by equal parts of the range, the upper end of each included; NaN stays.
+
+    So Q-Align (arXiv 2312.17090) makes levels of opinion scores, and DeQA-Score (arXiv 2501.11561) after it.
+    """
+    return np.clip(np.ceil((scores - low) / (high - low) * 5 - 1e-9), 1, 5)
 
 
 def paraphrased(kind: str, texts: Sequence[str], **options: Any) -> list[Method]:

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 from scipy.special import rel_entr
 from scipy.stats import entropy
-from sklearn.isotonic import isotonic_regression
 
 from analysis.parsing import UNPARSED
 from analysis.repeated import Resampled, resampled, same_length, strings, told
@@ -214,7 +214,7 @@ def _residuals(scores: np.ndarray, severity: np.ndarray, own: np.ndarray, sample
         if not shown.any():
             continue
         means = np.bincount(place, weights[rest] * scores[~own], len(steps))[shown] / count[shown]
-        curve = isotonic_regression(means, sample_weight=count[shown], increasing=False)
+        curve = isotonic_regression(means, weights=count[shown], increasing=False).x
         residual = values - np.interp(at, steps[shown], curve, left=np.nan, right=np.nan)
         known = np.isfinite(residual) & (weights[number] > 0)
         if known.any():

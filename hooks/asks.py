@@ -51,6 +51,8 @@ class Ask:
                 f"{self.top_k}, max_new_tokens {self.max_new_tokens}; expected at least 1, at least 0, above 0 and at most 1, at "
                 "least 0, at least 1. Change them."
             )
+        if not all(option.strip() for option in self.options):
+            raise InputError(f"An option of the question '{self.name}' is empty. Expected words. Leave it out.")
         if self.repeats > 1 and (self.temperature == 0 or self.options):
             what = "scores given options" if self.options else "is greedy (temperature 0)"
             raise InputError(

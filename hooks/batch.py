@@ -205,13 +205,15 @@ def continuation(tokenizer: Any, prompt: str, answer: str) -> list[int]:
     """The tokens of an answer as they stand behind a prompt, after a space unless the prompt ends in one.
 
     A tokenizer that marks the beginning of every text as it marks a space (SentencePiece: Llama, Vicuna) would put a token of its
-    own in front; so the answer is tokenised behind a letter, which is then taken off.
+    own in front; so the answer is tokenised behind a letter, which is then taken off. A space that ends the prompt is a token of the
+    prompt already; where it would melt into the answer, a line end stands for it.
     """
-    before = f"a{prompt[-1:]}" if prompt[-1:].isspace() else "a"
-    said = answer if prompt[-1:].isspace() else f" {answer}"
-    whole, start = (list(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (before + said, before))
-    if whole[: len(start)] == start and len(whole) > len(start):
-        return whole[len(start) :]
+    end = prompt[-1:] if prompt[-1:].isspace() else ""
+    said = answer if end else f" {answer}"
+    for before in dict.fromkeys((f"a{end}", "a\n" if end else "a")):
+        whole, start = (list(tokenizer(text, add_special_tokens=False)["input_ids"]) for text in (before + said, before))
+        if whole[: len(start)] == start and len(whole) > len(start):
+            return whole[len(start) :]
     return list(tokenizer(said, add_special_tokens=False)["input_ids"])
 
 

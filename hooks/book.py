@@ -128,7 +128,7 @@ def _sound(path: Path) -> list[dict[str, Any]]:
     for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
         try:
             row = json.loads(line)
-            if _crc({k: v for k, v in row.items() if k != "crc32"}) == row["crc32"]:
+            if row.pop("crc32") == _crc(row):
                 rows.append(row)
         except (json.JSONDecodeError, KeyError, AttributeError, TypeError):
             continue

@@ -14,7 +14,7 @@ from stimuli.errors import InputError
 Arm = Literal["projector", "llm", "vision", "vision+constraint"]
 ARMS: tuple[Arm, ...] = ("projector", "llm", "vision", "vision+constraint")
 BUDGETS: Mapping[str, Mapping[str, int | str]] = {
-    "demo": {"references": 40, "train_references": 160, "steps": 100, "batch_size": 32, "interview": "brief", "few": 6},
+    "demo": {"references": 40, "train_references": 160, "steps": 100, "batch_size": 32, "interview": "brief", "few": 8},
     "full": {"references": 80, "train_references": 480, "steps": 400, "batch_size": 32, "interview": "thorough", "few": 24},
 }
 """What a budget sets unless it is set by hand: exam and training references, steps per arm, lessons per step, how much is asked, and

@@ -122,8 +122,8 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
     with clock.step("tables, figures, report"):
         results = json.loads(write_json(results, folder / "results.partial.json").read_text())
         _tables(results, base, arms, folder / "tables")
-        for name, rows in {**(said.tables() if said else {}), "unsaid": known.sites, "unsaid_stimuli": known.stimuli}.items():
-            write_csv(rows, folder / "tables" / f"{name}.csv")
+        for table, rows in {**(said.tables() if said else {}), "unsaid": known.sites, "unsaid_stimuli": known.stimuli}.items():
+            write_csv(rows, folder / "tables" / f"{table}.csv")
         figures = draw_all(results, folder / "figures")
         render(results, folder, figures)
     (folder / "results.partial.json").replace(folder / "results.json")

@@ -89,8 +89,8 @@ def read_mcq(path: str | Path, images: str | Path | None = None) -> McqSet:
 
     Two forms are read, as JSON (a list, or an object per line) or CSV; further columns are left alone:
 
-    * Q-Bench's own: ``img_path, question, candidates`` (a list), and where known ``correct_ans`` (a candidate, in full), ``type``
-      and ``concern`` (numbers, or names of your own).
+    * Q-Bench's own: ``img_path, question, candidates`` (a list), and where known ``correct_ans`` (a candidate, in full),
+      ``type`` and ``concern`` (numbers, or names of your own).
     * that of Q-Bench-HF: ``image, question, option0, option1`` … (empty or N/A where there are fewer), and where known
       ``question_type``, ``question_concern`` and ``correct_choice`` (a letter).
 
@@ -236,7 +236,8 @@ class _Row:
         keys = [f"option{place}" for place in range(len(ascii_uppercase)) if f"option{place}" in self.cells]
         there = [key for key in keys if not self.absent(key)]
         if there != keys[: len(there)]:
-            raise self.refuse(keys[len(there) - 1], "empty, though a later option is not", "the options in a row")
+            gap = next(key for key in keys if key not in there)
+            raise self.refuse(gap, "empty, though a later option is not", "the options in a row")
         return tuple(self.text(key) for key in there)
 
     def answer(self, choices: Sequence[str]) -> int | None:

@@ -78,7 +78,7 @@ def _lighter(stimulus: Stimulus, other: Stimulus | None, by: int) -> np.ndarray:
 def _cropped(stimulus: Stimulus, other: Stimulus | None, first: int) -> np.ndarray:
     """One row and one column less: the first of each, or the last."""
     image = stimulus.image
-    return np.ascontiguousarray(image[1:, 1:] if first else image[:-1, :-1])
+    return (image[1:, 1:] if first else image[:-1, :-1]).copy()
 
 
 def _instead(stimulus: Stimulus, other: Stimulus | None) -> np.ndarray:

@@ -52,6 +52,15 @@ def test_what_has_no_data_is_left_out_and_each_figure_has_its_csv(results: dict[
         assert [row["score"] for row in csv.DictReader(handle)] == ["0.5", "0.9", "0.6"]
 
 
+def test_what_was_asked_besides_is_drawn_too(results: dict[str, Any], tmp_path: Path) -> None:
+    rows = [{"type": "gaussian_blur", "n": 10, "references": 5, "accuracy": 0.4, "low": 0.2, "high": 0.6}]
+    results["perception"]["base"] |= {"by_type": rows, "by_severity": [{**rows[0], "severity": "25 to 30 dB"}]}
+    written = draw_all(results, tmp_path, ("png",))
+    assert set(written) == {"survival", "responses", "confusion", "levels", "severity", "types"}
+    with open(tmp_path / "types.csv") as handle:
+        assert [(row["by"], row["accuracy"]) for row in csv.DictReader(handle)] == [("type", "0.4"), ("severity", "0.4")]
+
+
 @pytest.mark.slow
 def test_a_redrawn_figure_is_the_same_file(results: dict[str, Any], tmp_path: Path) -> None:
     first, again = (draw_all(results, tmp_path / name, ("svg", "pdf")) for name in ("a", "b"))
