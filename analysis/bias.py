@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ class Bias:
     templates: Mapping[str, TemplateCounts]
     """Of the descriptions, by what was described."""
     contradictions: Contradictions | None
-    """Of descriptions of quality and quality levels."""
+    """Of descriptions of quality and quality levels; None without either, or where fewer than two references have both."""
     notes: tuple[str, ...] = field(default=())
 
     def as_dict(self) -> dict[str, Any]:
@@ -119,12 +119,12 @@ def _residuals(rated: Quality | None, stimuli: Sequence[Stimulus], n_boot: int, 
     there = {s.id: s for s in stimuli}
     shown = [there[id] for id in rated.ids]
     severity, name = severity_of(shown)
-    own = np.array([s.type is not None and np.isfinite(severity[i]) for i, s in enumerate(shown)], bool)
-    types = [s.type for s, keep in zip(shown, own, strict=True) if keep]
-    if len(set(types)) < 2 or not np.isfinite(rated.scores[own]).any():
-        return None, name, "fewer than two distortion types have scores and a measured severity"
-    groups = [s.reference for s, keep in zip(shown, own, strict=True) if keep]
-    return score_residuals(rated.scores[own], severity[own], [str(t) for t in types], groups, n_boot, seed), name, ""
+    types, groups = (np.array(column) for column in ([s.type or "" for s in shown], [s.reference for s in shown]))
+    own = (types != "") & np.isfinite(severity)
+    told = own & np.isfinite(rated.scores)
+    if len(set(types[told])) < 2 or len(set(groups[told])) < 2:
+        return None, name, "fewer than two distortion types, or two references, have scores and a measured severity"
+    return score_residuals(rated.scores[own], severity[own], types[own], groups[own], n_boot, seed), name, ""
 
 
 def _contradictions(
@@ -134,5 +134,10 @@ def _contradictions(
         return None
     level = dict(zip(rated.ids, rated.levels.tolist(), strict=True))
     ids = [id for id in described["quality"] if id in level]
+    if len({reference[id] for id in ids}) < 2:
+        return None
     words = [UNPARSED if np.isnan(level[id]) else LEVELS[round(level[id]) - 1] for id in ids]
-    return contradictions([described["quality"][id] for id in ids], words, [reference[id] for id in ids], n_boot, seed)
+    texts = [described["quality"][id] for id in ids]
+    found = contradictions(texts, words, [reference[id] for id in ids], n_boot, seed)
+    about = ({"id": id, "reference": reference[id], "description": text} for id, text in zip(ids, texts, strict=True))
+    return replace(found, table=[{**own, **row} for own, row in zip(about, found.table, strict=True)])

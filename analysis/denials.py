@@ -138,7 +138,7 @@ def _denial(items: Items, at: int) -> int | None:
             return place
         if word in STOPS or word in TURNS or pair in TURNS or (word in (",", "and", "or") and _begins(following)):
             return None
-        if word.split()[0] in DENIALS and following != "," and following not in STOPS and not _a_little(items, place):
+        if word.split()[0] in DENIALS and following != "," and not _a_little(items, place):
             return place
     return None
 
@@ -179,5 +179,4 @@ def _flawless(items: Items, at: int) -> bool:
     if place is None:
         alone = at == 0 or items[at - 1][0] in STOPS or items[at - 1][0] in FILLERS
         return alone and DENIED_AFTER.match(_rest(items, at)) is not None
-    start = place + (2 if f"{items[place][0]} {items[place + 1][0]}" in DENIALS else 1)
-    return all(meaning or word in FILLERS for word, meaning in items[start:at])
+    return all(meaning or word in FILLERS for word, meaning in items[place + 1 : at])

@@ -94,6 +94,7 @@ def interview(
     orders: int = 4,
     paraphrases: str | Path | Sequence[str] = "ours",
     scores: Sequence[str] = SCORES,
+    prior: Mapping[str, float] | None = None,
     thorough: bool = True,
     max_new_tokens: int = 64,
     n_boot: int = 1000,
@@ -116,6 +117,7 @@ def interview(
         temperature: at which they are drawn.
         orders: of lettered options.
         paraphrases: a set of ``stimuli.prompts``, a file, or questions.
+        prior: class → share of the training templates, where you know it; the response distribution is held against it.
         thorough: ask also for JSON, short answers, drawn numbers and comparisons of pairs, whose prompts or answers are long; and all
             that is forced choice of all stimuli.
         scores: quality methods by words (``analysis.quality_methods``); the first one's levels are held against descriptions.
@@ -134,7 +136,7 @@ def interview(
     with tempfile.TemporaryDirectory(prefix="snellen-") as scratch:
         wide = shown if thorough else own
         asked = _Interviewer(
-            mllm, shown, wide, own, Path(out or Path(scratch) / "answers"), taxonomy, n_boot, seed, thorough, how
+            mllm, shown, wide, own, Path(out or Path(scratch) / "answers"), taxonomy, n_boot, seed, prior, thorough, how
         )
         return asked(repeats, temperature, orders, paraphrases, scores, max_new_tokens, len(chosen))
 
@@ -151,6 +153,7 @@ class _Interviewer:
     taxonomy: str | Path
     n_boot: int
     seed: int
+    prior: Mapping[str, float] | None
     thorough: bool
     how: dict[str, Any]
     notes: list[str] = field(default_factory=list)
@@ -189,8 +192,7 @@ class _Interviewer:
         return Interview(
             answers, blind_controls(self.mllm, self.wide, **labelled), agreed, self._thresholds(main), rated,
             score_consistency(self.mllm, self.few, turned, method=scores[0], **numbers, **plain), self._preference(truth, plain),
-            bias(main, agreed, rated.get(scores[0]), described, self.all, taxonomy=self.taxonomy, n_boot=self.n_boot,
-                 seed=self.seed), references,
+            bias(main, agreed, rated.get(scores[0]), described, self.all, taxonomy=self.taxonomy, prior=self.prior, n_boot=self.n_boot, seed=self.seed), references,
             tuple(self.notes),
         )  # fmt: skip
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from scipy.special import softmax
-from stimuli.mcq import McqQuestion, McqSet
 
 from analysis.parsing import letter
 from hooks.asks import Ask
 from hooks.load import Mllm
 from hooks.respond import respond
 from probes.intervals import group_bootstrap
+from stimuli.mcq import McqQuestion, McqSet
 from stimuli.prompts import fill, letters
 from stimuli.prompts import prompt as published
 from stimuli.tables import Row, Table
@@ -83,10 +83,9 @@ def ask_mcq(
     found = respond(mllm, questions.stimuli, asks, out, **how)
     own = {q.id: q for q in asked}
     said, scored = found["said"], found["letters"]
-    per_letter = scored.loglik / scored.tokens
     table = [
         _row(own[id], texts[0], float(sure[0]), likely)
-        for id, texts, sure, likely in zip(said.ids, said.texts, said.confidence, per_letter, strict=True)
+        for id, texts, sure, likely in zip(said.ids, said.texts, said.confidence, scored.loglik, strict=True)
     ]
     known = [row for row in table if row["correct"] is not None]
     return McqAnswers(table, _groups(known, n_boot, seed) if known else [], len(table) - len(known))
@@ -98,7 +97,7 @@ def _row(asked: McqQuestion, text: str, sure: float, likely: np.ndarray) -> Row:
     best = int(share.argmax())
     known = asked.correct is not None
     return {
-        "id": asked.id, "image": asked.image.name, "question": asked.question, "choices": list(asked.choices),
+        "id": asked.id, "image": asked.reference or asked.image.as_posix(), "question": asked.question, "choices": list(asked.choices),
         "type": asked.question_type, "concern": asked.concern, "correct": asked.choices[asked.correct] if asked.correct is not None else None,
         "raw": text, "said": None if said is None else asked.choices[said], "right": said == asked.correct if known else None,
         "confidence": sure if np.isfinite(sure) else None, "likeliest": asked.choices[best],

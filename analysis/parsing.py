@@ -35,8 +35,9 @@ def named(text: str, question: Question) -> str:
     """The class that an open answer names by its wording or a synonym, or ``unparsed``.
 
     Denied classes are not named ("no blur", "blur is not visible", "noise-free", "noise rather than blur"), nor is what is
-    praised ("good contrast"). Clean is also named by *clean*, *undistorted*, *none*, *null*, and by the denial of all flaws.
-    Two classes are unparsed, unless one of them alone stands behind "answer:" or "answer is".
+    praised ("good contrast"). A lack is a denial, too: "lacks contrast" names contrast only as a synonym. Clean is also named by
+    *clean*, *undistorted*, *none*, *null*, and by the denial of all flaws. Two classes are unparsed, unless one of them alone
+    stands behind "answer:" or "answer is".
     """
     wordings = question.options.items()
     own = phrases((label, form) for label, word in wordings for form in (word, *question.synonyms.get(label, ())))
@@ -155,11 +156,8 @@ def _upper(found: Iterable[re.Match[str]]) -> set[str]:
 
 
 def _by_words(answer: str, choices: Sequence[str]) -> int | None:
-    """The choice whose words are the reply, or alone are said in it; yes and no are choices only where they answer."""
+    """The one choice whose words are said; yes and no are choices only where they answer."""
     own = [_bare(choice) for choice in choices]
-    same = [place for place, choice in enumerate(own) if choice and choice == _bare(answer)]
-    if same:
-        return same[0] if len(same) == 1 else None
     known = {phrase: places for phrase, places in _numbered(choices).items() if phrase not in (("yes",), ("no",))}
     verdict = {True: ("yes",), False: ("no",), None: ()}[yes_no(answer)]
     found = said(answer, known) | {str(place) for place, choice in enumerate(own) if choice and choice == verdict}
@@ -191,9 +189,9 @@ WEAK = re.compile(rf"(?i)\b(?:rate|rated|give|assign|grade|quality|estimate|say)
 ALONE = re.compile(
     rf"(?im)\A\W{{0,8}}?{NUMBER}(?!-\w)\s*(?:stars?|points?)?[ \t]*(?=$|[^\w\s)]|\)\s*$)|^[^\w\n]{{0,8}}?{NUMBER}[^\w\n]*$"
 )
-STEP = re.compile(r"(?m)^[ \t]*([0-9]+)[.)]\s")
+STEP = re.compile(r"(?m)^[ \t]*([0-9]+)[.)][ \t]+(?=\S)")
 RANGE = re.compile(rf"({NUMBER})\s*(?:-|–|—|to|and|through)\s*({NUMBER})")
-FRACTION = re.compile(rf"({NUMBER})\s*(?:/|out\s+of)\s*({NUMBER})({NO_NOUN}(?!\s*of\b))?")
+FRACTION = re.compile(rf"({NUMBER})\s*(?:/|out\s+of)\s*({NUMBER})")
 PERCENT = re.compile(rf"({NUMBER})\s*(?:%|percent\b)")
 
 
@@ -215,10 +213,10 @@ def score(text: str, low: float, high: float) -> float | None:
 def _without_others(answer: str, low: float, high: float) -> str:
     """Numbers that are no scores taken out, and a fraction of the highest marked as a score."""
     steps = STEP.findall(answer)
-    if len(steps) > 1 and steps == [str(i + 1) for i in range(len(steps))]:
+    if steps == [str(number + 1) for number in range(len(steps))]:
         answer = STEP.sub(" ", answer)
     answer = RANGE.sub(lambda own: " " if (float(own[1]), float(own[2])) == (low, high) else own[0], answer)
-    answer = FRACTION.sub(lambda own: f" score {own[1]} " if float(own[2]) == high and own[3] is not None else " ", answer)
+    answer = FRACTION.sub(lambda own: f" score {own[1]} " if float(own[2]) == high else " ", answer)
     return PERCENT.sub(lambda own: f" {own[1]} " if (low, high) == (0, 100) else " ", answer)
 
 
@@ -228,8 +226,8 @@ QUOTED = re.compile(r"(\"(?:[^\"\\]|\\.)*\"|'(?:[^'\\]|\\.)*')", re.S)
 def json_reply(text: str) -> dict[str, Any] | None:
     """The JSON object of a reply, alone, in a fence or in prose; None for none, several that differ, or a key with two values.
 
-    Single quotes are read where they hold neither a quote nor a backslash, commas before a closing bracket are left out, and
-    Python's True, False and None are JSON's; if that does not make it JSON, it is none. What is cut off is none.
+    Single quotes are read where no double quote is between them, commas before a closing bracket are left out, and Python's
+    True, False and None are JSON's; if that does not make it JSON, it is none. What is cut off is none.
     """
     answer = final(text)
     fenced = [block for block in re.findall(r"(?s)```\w*\n?(.*?)```", answer) if "{" in block]
@@ -260,7 +258,7 @@ def _objects(text: str) -> list[dict[str, Any]] | None:
 def _mended(text: str) -> dict[str, Any] | None:
     pieces = QUOTED.split(text)
     pieces[::2] = [_plain(piece) for piece in pieces[::2]]
-    pieces[1::2] = [f'"{own[1:-1]}"' if own[0] == "'" and not set(own[1:-1]) & set('"\\') else own for own in pieces[1::2]]
+    pieces[1::2] = [f'"{own[1:-1]}"' if own[0] == "'" and '"' not in own else own for own in pieces[1::2]]
     try:
         return dict(json.loads("".join(pieces), object_pairs_hook=_once))
     except (ValueError, RecursionError):

@@ -30,7 +30,8 @@ class Preference:
     truth: str
     result: Pairwise
     table: Table = field(repr=False)
-    """One row per comparison: ``first, second, reference, turned, first_better`` (probability), ``said`` (id), ``right``."""
+    """One row per comparison: ``first, second, reference, turned, first_better`` (probability), ``said`` (id), ``right`` (None where both are
+    equally good)."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, without the rows."""
@@ -40,7 +41,8 @@ class Preference:
 def preference_asks(stimuli: Sequence[Stimulus], partners: int = 2, seed: int = 0) -> tuple[list[Ask], dict[str, list[str]]]:
     """The questions of ``preference``, and who stands beside whom: question to the id of each stimulus's partner.
 
-    Every stimulus stands beside ``partners`` others of its reference, each in both orders.
+    Every stimulus is asked about beside ``partners`` others of its reference, each in both orders; of few versions beside as many as there
+    are pairs.
     """
     words = published("pairwise")
     others = [_others(stimuli, k + 1, seed) for k in range(partners)]
@@ -68,7 +70,8 @@ def preference(
     Args:
         mllm: the model; it must take two images in one question.
         stimuli: what to show; references with fewer than three versions are left out.
-        partners: how many others each stimulus stands beside (in a ring, so that all versions of a reference are connected).
+        partners: how many others each stimulus is asked about beside (those that follow it in a random ring, so that all versions of a
+            reference are connected).
         truth: as in ``sn.quality``.
         out: folder of answers.
         n_boot: resamples of references.
@@ -84,7 +87,8 @@ def preference(
     asks, partner_ids = preference_asks(shown, partners, seed)
     found = respond(mllm, shown, asks, out, **how)
     place = {s.id: i for i, s in enumerate(shown)}
-    rows = [row for ask in asks for row in _rows(ask, found[ask.name], partner_ids[ask.name], shown, place)]
+    told = [row for ask in asks for row in _rows(ask, found[ask.name], partner_ids[ask.name], shown, place)]
+    rows = list({(row["first"], row["second"]): row for row in told}.values())
     first, second = (np.array([place[row[key]] for row in rows]) for key in ("first", "second"))
     groups = np.array([row["reference"] for row in rows])
     said = np.array([0.0 if row["first_better"] >= 0.5 else 1.0 for row in rows])
@@ -118,7 +122,7 @@ def _others(stimuli: Sequence[Stimulus], step: int, seed: int) -> list[Stimulus]
     partner = np.empty(len(stimuli), int)
     for name in dict.fromkeys(names.tolist()):
         ring = rng.permutation(np.flatnonzero(names == name))
-        partner[ring] = np.roll(ring, -(1 + (step - 1) % (len(ring) - 1)))
+        partner[ring] = np.roll(ring, -(1 + (step - 1) % (len(ring) // 2)))
     return [stimuli[i] for i in partner]
 
 
@@ -127,7 +131,7 @@ def _rows(
 ) -> list[dict[str, Any]]:
     turned = ask.name.endswith("turned")
     rows = []
-    for id, (a, b) in zip(found.ids, found.loglik / found.tokens, strict=True):
+    for id, (a, b) in zip(found.ids, found.loglik, strict=True):
         other = partners[place[id]]
         first, second = (other, id) if turned else (id, other)
         better = float(1 / (1 + np.exp(np.clip(b - a, -700, 700))))

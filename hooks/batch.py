@@ -131,13 +131,14 @@ def build_each(
 
 
 def _sees_all(model: Any, processor: Any, stages: Stages, images: Any, prompt: str, layout: TokenLayout) -> bool:
-    """Whether several images of one question have more places among its tokens than the first alone.
+    """Whether several images of one question have other places among its tokens than the first alone.
 
-    Some processors make room for one only, and the features of the others get into the rows of other questions.
+    Some processors make room for one only, and the features of the others get into the rows of other questions. More places than
+    one image they need not have: some models cut one into tiles, but not several.
     """
     if processor not in _SEVERAL:
         alone = build(model, processor, stages, images[:1], [prompt])
-        _SEVERAL[processor] = layout.image_tokens[0] > alone.layout.image_tokens[0]
+        _SEVERAL[processor] = layout.image_tokens[0] != alone.layout.image_tokens[0]
     return _SEVERAL[processor]
 
 

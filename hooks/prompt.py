@@ -47,13 +47,20 @@ def _chat(processor: Any, question: str, images: int, system: str) -> str:
         messages = [*before, {"role": "user", "content": content}]
         return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
+    def spoken_by(role: str, content: Any) -> str:
+        try:
+            return written(question, [{"role": role, "content": content}])
+        except Exception:  # whatever a template raises that does not know the role, or wants its content otherwise
+            return ""
+
     if not system:
         return written(question, [])
-    try:
-        text = written(question, [{"role": "system", "content": [{"type": "text", "text": system}]}])
-    except Exception:  # whatever a template raises that knows no system
-        text = ""
-    return text if system in text else written(f"{system} {question}", [])
+    parts = [{"type": "text", "text": system}]
+    for content in (parts, system):
+        text = spoken_by("system", content)
+        if system in text and "{'type'" not in text and text != spoken_by("assistant", content):  # a role of its own
+            return text
+    return written(f"{system} {question}", [])
 
 
 def _inserts(processor: Any) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.figures.interview import draw_interview
-from stimuli.mcq import read_mcq
+import numpy as np
 
+from analysis.accuracy import mcnemar, mcnemar_by_reference
 from analysis.blind import Blind, blind_controls
 from analysis.consistency import Consistency, consistency
+from analysis.figures.interview import draw_interview
 from analysis.mcq import ask_mcq
 from analysis.perception import Answers
 from analysis.perception import ask as ask_one
@@ -20,8 +22,10 @@ from analysis.protocols import FREE
 from analysis.quality import quality, score_consistency
 from analysis.quality_methods import NUMBERS
 from hooks.load import Mllm
+from probes.intervals import balanced_difference
 from snellen.provenance import provenance
 from stimuli.errors import InputError
+from stimuli.mcq import read_mcq
 from stimuli.tables import Table, write_csv, write_json, write_table
 from stimuli.types import StimulusSet
 
@@ -223,3 +227,48 @@ def _written(out: Path | None, part: Mapping[str, Any], tables: Mapping[str, Tab
     figures = draw_interview(part, out / "figures")
     told = f" and {len(figures)} figures" if figures else ""
     return [f"Tables, summary.json{told} in {out}"]
+
+
+# ---- two models ------------------------------------------------------------------------------------------------------
+
+
+def compare_files(first: Path, second: Path, n_boot: int = 1000, seed: int = 0) -> list[str]:
+    """Two models' answers to the same images, as ``snellen ask`` wrote them: paired difference and McNemar's test; lines to print.
+
+    Raises:
+        InputError: no such files, other columns, or no image in common.
+    """
+    a, b = (_answered(path) for path in (first, second))
+    ids = [id for id in a if id in b]
+    if not ids or any(a[id]["label"] != b[id]["label"] for id in ids):
+        what = "no image in common" if not ids else "other true classes for the same images"
+        raise InputError(
+            f"The answers of {first} and {second} have {what}. Ask both models about the same set, with the same taxonomy."
+        )
+    columns = {key: np.array([a[id][key] for id in ids]) for key in ("label", "reference")}
+    one, two = (np.array([own[id]["correct"] == "True" for id in ids]) for own in (a, b))
+    gain = balanced_difference(one, two, columns["label"], columns["reference"], n_boot, seed)
+    plain, grouped = mcnemar(one, two), mcnemar_by_reference(one, two, columns["reference"])
+    return [
+        f"{len(ids)} images of {len(set(columns['reference'].tolist()))} references; left out: {len(a) - len(ids)} of the first, "
+        f"{len(b) - len(ids)} of the second",
+        f"balanced accuracy, second - first: {100 * gain.value:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}], p {gain.p:.3g} "
+        "(paired bootstrap over references)",
+        f"right only in the first {plain.only_a}, only in the second {plain.only_b}; McNemar, by reference: p {grouped.p:.3g}; images taken for "
+        f"independent: p {plain.p:.3g}",
+    ]
+
+
+def _answered(path: Path) -> dict[str, dict[str, str]]:
+    file = path / "answers.csv" if path.is_dir() else path
+    try:
+        with open(file, encoding="utf-8", newline="") as handle:
+            rows = list(csv.DictReader(handle))
+    except OSError as error:
+        raise InputError(
+            f"The answers {file} cannot be read ({error}). Expected a folder or .csv that `snellen ask --out` wrote."
+        ) from error
+    missing = [name for name in ("id", "reference", "label", "correct") if not rows or name not in rows[0]]
+    if missing:
+        raise InputError(f"The answers {file} lack the columns {', '.join(missing)}. Expected what `snellen ask --out` wrote.")
+    return {row["id"]: row for row in rows}

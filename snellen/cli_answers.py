@@ -1,4 +1,4 @@
-"""Commands about what a model says: ask, rate."""
+"""Commands about what a model says: ask, rate, compare."""
 
 from __future__ import annotations
 
@@ -139,6 +139,21 @@ def rate(
         typer.echo(line)
 
 
+def compare(
+    first: Annotated[Path, typer.Argument(help="folder or .csv that `snellen ask --out` wrote")],
+    second: Annotated[Path, typer.Argument(help="the same of another model, or of the same one tuned")],
+    seed: Seed = 0,
+) -> None:
+    """Compare two models' answers to the same images: paired bootstrap over references, and McNemar's test.
+
+    Example:  snellen compare runs/base runs/tuned
+    """
+    from snellen.asking import compare_files
+
+    for line in compare_files(first, second, seed=seed):
+        typer.echo(line)
+
+
 def _shared(rank: int | None, world_size: int | None, job: str | None, load: list[str] | None) -> tuple[Any, list[str]]:
     """This process's share, and how its model is loaded."""
     from hooks.ranks import share
@@ -158,5 +173,5 @@ def _set(images: str, references: int, levels: str, seed: int, taxonomy: str) ->
 
 def register(app: typer.Typer) -> None:
     """Make these commands part of the command line."""
-    for command in (ask, rate):
+    for command in (ask, rate, compare):
         app.command()(command)

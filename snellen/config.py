@@ -42,6 +42,8 @@ class ExamConfig(BaseModel):
     """References of its longer questions."""
     repeats: int = 5
     """Answers drawn per image of these, at a temperature of 1."""
+    prior: dict[str, float] | None = None
+    """Class to share of the training templates, where known: answers are held against it."""
     arms: tuple[Arm, ...] = ARMS
     method: Literal["full", "lora"] = "full"
     lr: float | None = None

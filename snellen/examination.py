@@ -180,7 +180,7 @@ def _interview(mllm: Mllm, shown: StimulusSet, settings: ExamConfig, about: Mapp
     """Everything else that is asked of the model as loaded."""
     if settings.interview == "off":
         return None
-    return interview(mllm, shown, few=settings.few, repeats=settings.repeats, thorough=settings.interview == "thorough",
+    return interview(mllm, shown, few=settings.few, repeats=settings.repeats, thorough=settings.interview == "thorough", prior=settings.prior,
                      batch_size=settings.batch_size, **about)  # fmt: skip
 
 

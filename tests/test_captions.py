@@ -11,7 +11,7 @@ from analysis.captions import captions_kept, token_f1
 from hooks.load import Mllm
 from snellen.embedded.architecture import MEAN, STD
 from stimuli.types import Stimulus, StimulusSet
-from tests.speakers import speaking
+from tests.test_protocols import mouth
 
 SAID = {
     1: ("a red circle", "Excellent"), 2: ("a reddish circle", "excellent"), 3: ("a blue ring", "bad"), 4: ("a photograph", "fair"),
@@ -51,7 +51,7 @@ def test_token_f1() -> None:
 
 
 def test_only_what_is_known_is_scored(llava: Mllm) -> None:
-    found = captions_kept(speaking(llava, says), images(), progress=False)
+    found = captions_kept(mouth(llava, says), images(), progress=False)
     assert [row["describe"] for row in found.table] == [said[0] for said in SAID.values()]
     assert found.colour is not None and found.colour.value == 0.5, "brightness changes colours, so c is left out"
     assert found.shape is not None and found.shape.value == pytest.approx(2 / 3)
@@ -63,10 +63,10 @@ def test_only_what_is_known_is_scored(llava: Mllm) -> None:
 
 
 def test_a_tuned_model_is_compared_with_the_untuned_ones_words(llava: Mllm) -> None:
-    before = captions_kept(speaking(llava, says), images(), progress=False)
-    same = captions_kept(speaking(llava, says), images(), before, progress=False)
+    before = captions_kept(mouth(llava, says), images(), progress=False)
+    same = captions_kept(mouth(llava, says), images(), before, progress=False)
     assert same.agreement is not None and same.agreement.value == same.agreement.low == 1
-    after = captions_kept(speaking(llava, forgets), images(), before, progress=False)
+    after = captions_kept(mouth(llava, forgets), images(), before, progress=False)
     assert [row["agreement"] for row in after.table] == pytest.approx([2 / 3, 1 / 3, 1 / 3, 2 / 5])
     assert after.agreement is not None and after.agreement.value == pytest.approx((2 / 3 + 1 / 3 + 1 / 3 + 2 / 5) / 4)
     assert after.quality is not None and after.quality.value == 0
@@ -74,8 +74,8 @@ def test_a_tuned_model_is_compared_with_the_untuned_ones_words(llava: Mllm) -> N
 
 def test_answers_are_kept_and_images_that_cannot_be_read_have_no_row(llava: Mllm, tmp_path: Path) -> None:
     broken = [replace(s, pixels=tmp_path / "none.png") if s.id == "b" else s for s in images()]
-    base = captions_kept(speaking(llava, says), images(), progress=False)
-    found = captions_kept(speaking(llava, says), broken, base, out=tmp_path / "answers", progress=False)
+    base = captions_kept(mouth(llava, says), images(), progress=False)
+    found = captions_kept(mouth(llava, says), broken, base, out=tmp_path / "answers", progress=False)
     assert [row["id"] for row in found.table] == ["a", "c", "d"]
     assert [row["describe"] for row in found.table] == ["a red circle", "a blue ring", "a photograph"]
     assert found.agreement is not None and found.agreement.value == 1, "each is compared with itself"
@@ -83,5 +83,5 @@ def test_answers_are_kept_and_images_that_cannot_be_read_have_no_row(llava: Mllm
     def never(prompt: str, pixels: torch.Tensor | None, drawn: int) -> str:
         raise AssertionError("it was asked again")
 
-    again = captions_kept(speaking(llava, never), broken, base, out=tmp_path / "answers", progress=False)
+    again = captions_kept(mouth(llava, never), broken, base, out=tmp_path / "answers", progress=False)
     assert again.table == found.table

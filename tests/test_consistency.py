@@ -17,8 +17,8 @@ from stimuli.errors import InputError
 from stimuli.prompts import paraphrases
 from stimuli.types import Stimulus
 from stimuli.views import UNSEEN
-from tests.speakers import Rule, speaking
-from tests.test_protocols import CLASSES, five, looks, saying, shown
+from tests.speakers import Rule
+from tests.test_protocols import CLASSES, five, looks, mouth, saying, shown
 
 TEXTS = ("What ails it?", "What is wrong?", "Name the flaw.", "What ails this?")
 PLAIN: dict[str, Any] = {
@@ -34,7 +34,7 @@ PLAIN: dict[str, Any] = {
 def asked(
     mllm: Mllm, rule: Rule, *over: str, stimuli: Sequence[Stimulus] | None = None, **options: Any
 ) -> dict[str, Consistency]:
-    return consistency(speaking(mllm, rule), stimuli or five(), over or OVER, **{**PLAIN, **options})
+    return consistency(mouth(mllm, rule), stimuli or five(), over or OVER, **{**PLAIN, **options})
 
 
 def test_a_model_that_looks_says_the_same_every_time(llava: Mllm) -> None:

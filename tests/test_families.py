@@ -12,7 +12,12 @@ from hypothesis import strategies as st
 
 from benchmarks import checkpoints, families, tiny
 from hooks.answer import generate
+from hooks.asks import Ask
 from hooks.load import load
+from hooks.respond import respond
+from stimuli.errors import InputError
+from stimuli.types import Stimulus
+from stimuli.views import IMAGE, View, beside, view
 
 UNREAD = {
     "apertus1p5": "discrete codes",
@@ -34,6 +39,12 @@ UNEQUAL = ("glm5_next", "hunyuan_vl")
 """Families whose language model computes slightly different things of a padded batch, after equal inputs: its own doing."""
 PARTIAL = ("idefics2",)
 """Towers that see patches at the border of a padded batch which they do not see alone: the model's own doing."""
+ONE_IMAGE = ("blip-2", "florence2", "instructblip", "kosmos-2")
+"""Families that take no two images in one question."""
+WITHIN = ("instructblip", "paligemma")
+"""Families to which the beginning of an answer is a part of the question: a Q-Former reads it, the processor puts more behind it."""
+NEEDS_IMAGE = ("blip-2", "instructblip", "kosmos-2")
+"""Families that take no question without an image."""
 
 
 SAMPLE = ("llava", "llava_next", "qwen2_vl", "qwen2_5_vl", "internvl", "blip-2", "mllama", "gemma3")
@@ -122,3 +133,64 @@ def test_half_precision_runs(family: str, tmp_path: Path) -> None:
     assert len(generate(mllm, images, families.PROMPTS, max_new_tokens=2, progress=False)) == 3
     assert mllm.stages.proof is not None and mllm.provenance["dtype"] == "bfloat16"
     assert mllm.inputs(images, families.PROMPTS).tensors["pixel_values"].dtype.itemsize == 4  # the site "processed" stays exact
+
+
+SHOWN = [Stimulus(f"s{i}", f"r{i}", None, None, pixels=image) for i, image in enumerate(families.pictures(families.SIZES))]
+OTHERS = [Stimulus(f"o{i}", f"r{i}", None, None, pixels=255 - one.image[::-1]) for i, one in enumerate(SHOWN)]
+OPTIONS = ("white", "white noise", "blur")
+
+
+def asked(mllm: Any, places: Iterable[int], how: View = IMAGE, **settings: Any) -> Any:
+    """Likelihoods (stimuli, options), and greedy and drawn answers, of some stimuli asked together."""
+    asks = [
+        Ask("scored", "What is it?", options=OPTIONS, view=how, **settings),
+        Ask("free", "What is it?", max_new_tokens=3, view=how, **settings),
+        Ask("drawn", "What is it?", max_new_tokens=3, temperature=1.0, repeats=2, view=how, **settings),
+    ]
+    found = respond(mllm, [SHOWN[i] for i in places], asks, progress=False)
+    assert not found["free"].skipped
+    return found["scored"].loglik, found["free"].texts, found["drawn"].texts, found["drawn"].confidence
+
+
+def check_rows_are_own(mllm: Any, how: View, **settings: Any) -> np.ndarray:
+    """Each stimulus's answers in the batch are those it has alone; the likelihoods."""
+    together = asked(mllm, range(3), how, **settings)
+    for i in range(3):
+        alone = asked(mllm, [i], how, **settings)
+        assert np.allclose(alone[0][0], together[0][i], atol=1e-4) and np.allclose(
+            alone[3][0], together[3][i], atol=1e-4, equal_nan=True
+        )
+        assert (alone[1][0], alone[2][0]) == (together[1][i], together[2][i])
+    return np.asarray(together[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", most_heavy(checkpoints.FAMILIES))
+def test_one_image_two_and_none_are_asked_about_or_the_family_is_known_to_refuse(
+    family: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    mllm = loaded(family, Path(tmp_path_factory.getbasetemp()) / f"family-{family}")
+    one = check_rows_are_own(mllm, IMAGE)
+    prefixed = check_rows_are_own(mllm, IMAGE, prefix="white")
+    if not (mllm.model.config.is_encoder_decoder or family in WITHIN):
+        assert np.allclose(one[:, 0] + loglik_behind(mllm, "white", "noise"), one[:, 1], atol=1e-3)
+    assert not np.allclose(prefixed, one, atol=1e-3)
+    if family in NEEDS_IMAGE:
+        with pytest.raises(InputError, match="cannot answer 'scored', a question with no image.*Leave this question out"):
+            asked(mllm, range(3), view("none"))
+    else:
+        nothing = check_rows_are_own(mllm, view("none"))
+        assert np.allclose(nothing, nothing[:1], atol=1e-4) and not np.allclose(nothing, one, atol=1e-3)
+    if family in ONE_IMAGE:
+        with pytest.raises(InputError, match="None of the first 3 stimuli can be shown to the model .'first and second'"):
+            asked(mllm, range(3), beside(SHOWN, OTHERS))
+        return
+    pair = check_rows_are_own(mllm, beside(SHOWN, OTHERS))
+    for other in (beside(SHOWN, [*OTHERS[1:], OTHERS[0]]), beside(SHOWN, OTHERS, turned=True)):
+        assert (np.abs(asked(mllm, range(3), other)[0] - pair).max(1) > 1e-3).all()
+    assert (np.abs(one - pair).max(1) > 1e-3).all()
+
+
+def loglik_behind(mllm: Any, prefix: str, option: str) -> np.ndarray:
+    ask = Ask("rest", "What is it?", options=(option,), prefix=prefix)
+    return np.asarray(respond(mllm, SHOWN, [ask], progress=False)["rest"].loglik[:, 0])

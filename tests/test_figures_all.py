@@ -52,11 +52,12 @@ def test_what_has_no_data_is_left_out_and_each_figure_has_its_csv(results: dict[
         assert [row["score"] for row in csv.DictReader(handle)] == ["0.5", "0.9", "0.6"]
 
 
-def test_what_was_asked_besides_is_drawn_too(results: dict[str, Any], tmp_path: Path) -> None:
+def test_what_was_asked_besides_is_drawn_too(results: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analysis.figures.all.FIGURES", {})
     rows = [{"type": "gaussian_blur", "n": 10, "references": 5, "accuracy": 0.4, "low": 0.2, "high": 0.6}]
     results["perception"]["base"] |= {"by_type": rows, "by_severity": [{**rows[0], "severity": "25 to 30 dB"}]}
     written = draw_all(results, tmp_path, ("png",))
-    assert set(written) == {"survival", "responses", "confusion", "levels", "severity", "types"}
+    assert set(written) == {"types"} and written["types"]["png"].stat().st_size > 1000
     with open(tmp_path / "types.csv") as handle:
         assert [(row["by"], row["accuracy"]) for row in csv.DictReader(handle)] == [("type", "0.4"), ("severity", "0.4")]
 

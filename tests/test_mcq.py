@@ -187,8 +187,8 @@ def test_broken_files_are_refused_by_line(folder: Path) -> None:
 
 def test_another_order_keeps_the_right_answer() -> None:
     asked = McqQuestion("0", Path("a.png"), "?", ("w", "x", "y", "z"), 1, "what", "others", "a.png")
-    turned = with_order(asked, [2, 3, 0, 1])
-    assert turned.choices == ("y", "z", "w", "x") and turned.correct == 3 and turned.choices[3] == asked.choices[1]
+    turned = with_order(asked, [1, 2, 3, 0])
+    assert turned.choices == ("x", "y", "z", "w") and turned.correct == 0 and with_order(turned, [3, 0, 1, 2]) == asked
     assert with_order(asked, range(4)) == asked and turned.id == asked.id
     assert with_order(McqQuestion("0", Path("a.png"), "?", ("x", "y")), (1, 0)).correct is None
     for order in ([0, 1], [0, 0, 1, 2], [1, 2, 3, 4]):

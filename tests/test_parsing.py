@@ -85,7 +85,8 @@ def test_the_longest_wording_counts_however_it_is_written(text: str, asked: Ques
         "The image has good contrast", "The contrast is good.", "The image is not pristine", "no (visible) blur",
         "no other distortion", "no lens distortion", "There is no color distortion", "not distorted by anything but me",
         "The distortion is not specified", "distortion", "No.", "noise and blur are absent", "The image lacks contrast.",
-        "whether there is blur", "unlikely to be noise", "little noise", "No compression distortion", "blur: no\n",
+        "whether there is blur", "unlikely to be noise", "little noise", "No compression distortion",
+        "lens distortion is not visible", "It has noise and jitter; I don't think the answer is blur", "blur: no\n",
     ],
 )  # fmt: skip
 def test_what_is_denied_or_praised_is_not_named(text: str) -> None:
@@ -98,7 +99,8 @@ def test_what_is_denied_or_praised_is_not_named(text: str) -> None:
         ("noise, not blur", "noise"), ("It is not noisy but blurry", "blur"), ("noise rather than blur", "noise"),
         ("No, it is blurry.", "blur"), ("No. Blur.", "blur"), ("no doubt: blur", "blur"),
         ("There is no doubt it is blur", "blur"), ("There is no noise, the image is blurry", "blur"),
-        ("not sharp because of blur", "blur"), ("no noise, only blur", "blur"),
+        ("not sharp because of blur", "blur"), ("no noise - the image is blurry", "blur"),
+        ("blur rather than distortion", "blur"), ("no noise, only blur", "blur"),
         ("The image isn't noisy and has compression artifacts", "compression"), ("a little noise", "noise"),
         ("not only blurry", "blur"), ("no distortion other than blur", "blur"),
         ("No distortions except slight noise", "noise"), ("blur and no other distortion", "blur"),
@@ -233,8 +235,8 @@ def test_yes_and_no_are_said_rather_than_found(text: str, answer: bool | None) -
         ("B/C", None), ("A, C", None), ("Both A and C", None), ("B or C.", None), ("E", None), ("", None), ("Blur", None),
         ("The answer is a blurry image", None), ("The answer is A blurry image", None), ("e.g. blur", None),
         ("The answer is not B", None), ("I wouldn't choose B", None), ("Channel B is noisy", None),
-        ("B. no wait, C. is better", None), ("The answer is A or B", None), ("Can't say", None), ("D'accord", None),
-        ("C++", None),
+        ("It looks like plan B. It is blurry", None), ("B. no wait, C. is better", None), ("The answer is A or B", None),
+        ("Can't say", None), ("D'accord", None), ("C++", None),
     ],
 )  # fmt: skip
 def test_a_letter_is_said_as_one(text: str, place: int | None) -> None:
@@ -290,9 +292,10 @@ def test_letters_are_for_the_options_that_there_are() -> None:
         ("1. sharp\n2. noisy", None), ("from 1 to 5", None), ("Score: [a score]", None), ("version 3.5.1", None),
         ("70%", None), ("<think>4", None), ("4/5 of the image is blurry", None), ("three", None),
         ("The rating is between 1 and 5", None), ("I rate it 3 because 2 people are blurred", None),
-        ("4 out of 5 people", None), ("1e1", None), ("4-legged", None), ("1) sharp sky", None), ("(4)", 4),
-        ("The rating of the 2 images", None), ("Score: 3\nThe 2 dogs", 3), ("Rating = 2", 2), ("5, good", 5), (".5", None),
-        ("I give it 3 stars", 3), ("4 - good", 4),
+        ("4 out of 5 people", None), ("1e1", None), ("1. sharp\n2. noisy\nI give it 4", 4), ("1. The image is sharp", None),
+        ("1.", 1), ("3%", None), ("4-legged", None), ("1) sharp sky", None), ("(4)", 4), ("The rating of the 2 images", None),
+        ("Score: 3\nThe 2 dogs", 3), ("Rating = 2", 2), ("5, good", 5), (".5", None), ("I give it 3 stars", 3),
+        ("4 - good", 4),
     ],
 )  # fmt: skip
 def test_a_score_is_given_as_one(text: str, value: float | None) -> None:
@@ -323,6 +326,7 @@ NOISE = {"distortion_class": "noise", "severity": "slight"}
         f"<think>{{maybe}}</think><answer>{json.dumps(NOISE)}</answer>", f"Here it is: {json.dumps(NOISE)} I hope this helps.",
         f"<answer>```json\n{json.dumps(NOISE)}\n```</answer>", f"{json.dumps(NOISE)}\n{json.dumps(NOISE)}",
         "{'distortion_class': 'noise', 'severity': 'slight'}", '{"distortion_class": "noise", "severity": "slight",}',
+        f"The result {{below}}:\n```json\n{json.dumps(NOISE)}\n```",
         "{'distortion_class': \"noise\", 'severity': 'slight',\n}",
     ],
 )  # fmt: skip
@@ -334,7 +338,8 @@ def test_json_is_found_wherever_it_stands(text: str) -> None:
     "text",
     [
         "", "noise", "null", "[1, 2]", '{"a": 1} {"a": 2}', '{"a": 1, "a": 2}', '{"a": "no', '"a": 1', "{'a': 'it's'}",
-        "{'a': 'say \"x\"'}", "{a: 1}", "{}{1}", '{"a": {"b": 1}, c}', "<think>{\"a\": 1}", "{" * 5000, '{"a":' * 5000,
+        "{'a': 'x\", \"b\": \"y'}", "{'a': 'say \"x\"'}", "{a: 1}", "{}{1}", '{"a": {"b": 1}, c}', "<think>{\"a\": 1}",
+        "{" * 5000, '{"a":' * 5000,
     ],
 )  # fmt: skip
 def test_json_that_is_unclear_is_none(text: str) -> None:

@@ -29,8 +29,8 @@ from hooks.load import Mllm
 from stimuli.errors import InputError
 from stimuli.questions import question
 from stimuli.types import Stimulus, StimulusSet
-from tests.speakers import Rule, speaking
-from tests.test_protocols import CLASSES, five, looks, qinsight5, shown
+from tests.speakers import Rule
+from tests.test_protocols import CLASSES, five, looks, mouth, qinsight5, shown
 
 ASKED = question("distortion")
 
@@ -126,6 +126,12 @@ def test_severity_is_scored_of_distorted_images_whose_class_is_right() -> None:
     found = score_reading(rows, labels, said, qinsight5("json")).extra["severity"]
     assert (found["n"], found["value"]) == (4, 0.75), "blur was taken for noise, so its severity does not count"
     assert found["low"] == 0.5 and found["high"] == 1, "one reference has both right, the other one of two"
+    unknown = [replace(s, level=None) if s.id == "s0" else s for s in rows]
+    rest = score_reading(unknown, labels, said, qinsight5("json")).extra["severity"]
+    assert (rest["n"], rest["value"]) == (3, pytest.approx(2 / 3)), "what has no published level has no right severity"
+    one = reading([*["noise"] * 2, *[UNPARSED] * 6], severity=[1, 3, *[None] * 6])
+    alone = score_reading(rows, labels, one, qinsight5("json")).extra["severity"]
+    assert alone == {"n": 2, "value": 0.5, "low": None, "high": None}, "one reference has no interval"
     wrong = score_reading(rows, labels, reading(["blur"] * 8, severity=[1] * 8), qinsight5("json")).extra["severity"]
     assert wrong == {"n": 2, "value": 0.0, "low": 0.0, "high": 0.0}
     never = score_reading(rows, labels, reading([UNPARSED] * 8, severity=[None] * 8), qinsight5("json")).extra["severity"]
@@ -157,7 +163,7 @@ PLAIN: dict[str, Any] = {"taxonomy": "qinsight5", "workers": 0, "progress": Fals
 
 
 def asked(mllm: Mllm, rule: Rule, kind: str = "forced-choice", **options: Any) -> Answers:
-    return ask(speaking(mllm, rule), five(), kind, **{**PLAIN, **options})
+    return ask(mouth(mllm, rule), five(), kind, **{**PLAIN, **options})
 
 
 def test_a_model_that_looks_is_right_and_blind_it_says_one_thing(llava: Mllm) -> None:
@@ -165,7 +171,7 @@ def test_a_model_that_looks_is_right_and_blind_it_says_one_thing(llava: Mllm) ->
     assert (found.accuracy, found.balanced_accuracy, found.macro_f1, found.unparsed) == (1, 1, 1, 0)
     assert [row["answer"] for row in found.table] == [row["label"] for row in found.table] == list(CLASSES * 2)
     assert found.table[7]["id"] == "blur1" and found.table[7]["p_blur"] == pytest.approx(1)
-    unseen = blind(speaking(llava, looks), five(), **PLAIN)
+    unseen = blind(mouth(llava, looks), five(), **PLAIN)
     assert unseen.protocol == "forced-choice, grey" and unseen.response_distribution["noise"] == 1
     assert unseen.accuracy == unseen.chance == 0.2
 
@@ -216,7 +222,7 @@ def test_everything_about_an_image_is_asked_at_once(llava: Mllm, tmp_path: Path)
         qinsight5("yes-no"),
         qinsight5("open"),
     ]
-    mllm, how = speaking(llava, rule), {**PLAIN, "batch_size": 4}
+    mllm, how = mouth(llava, rule), {**PLAIN, "batch_size": 4}
     with capture(mllm.model, "vision.embed", mllm.stages) as seen:
         found = ask_all(mllm, five(), ways, tmp_path / "a", **how)
     assert len(seen.all("vision.embed")) == 6, "three batches, each as it is and grey"
@@ -231,18 +237,25 @@ def test_everything_about_an_image_is_asked_at_once(llava: Mllm, tmp_path: Path)
     assert calls and all("What ails it?" in prompt for prompt in calls), "only what is new is asked"
 
 
+@pytest.mark.slow
+def test_a_model_that_looks_has_the_severities_of_its_json_right(llava: Mllm) -> None:
+    found = asked(llava, looks, "json")
+    assert found.accuracy == 1 and found.extra["severity"] == {"n": 8, "value": 1, "low": 1, "high": 1}
+    assert [row["severity"] for row in found.table if row["label"] == "blur"] == [1, 2]
+
+
 def test_skipped_images_and_those_without_a_class_leave_the_rows_consistent(llava: Mllm, tmp_path: Path) -> None:
     broken = [replace(s, pixels=tmp_path / "none.png") if s.id in ("compression0", "clean1") else s for s in five()]
     other = Stimulus("other", "r0", "color_block", 3, pixels=np.zeros((8, 8, 3), np.uint8))
     shown_set = StimulusSet([*broken[:3], other, *broken[3:]], "broken")
-    found = ask_all(speaking(llava, looks), shown_set, [qinsight5("forced-choice"), qinsight5("open")], **PLAIN)
+    found = ask_all(mouth(llava, looks), shown_set, [qinsight5("forced-choice"), qinsight5("open")], **PLAIN)
     left = [s.id for s in five() if s.id not in ("compression0", "clean1")]
     for own in found.values():
         assert [row["id"] for row in own.table] == left and own.accuracy == 1
         assert all(row["id"] == row["label"] + row["reference"][1:] for row in own.table)
     rows, labels = with_labels(shown_set, "qinsight5")
     assert "other" not in {s.id for s in rows} and labels == list(CLASSES * 2)
-    told = readings(speaking(llava, looks), rows, [qinsight5("forced-choice")], workers=0, progress=False)
+    told = readings(mouth(llava, looks), rows, [qinsight5("forced-choice")], workers=0, progress=False)
     assert told.ids == tuple(left) and set(told.skipped) == {"compression0", "clean1"}
     assert "none.png" in told.skipped["clean1"]
 

@@ -83,6 +83,95 @@ def test_a_chat_template_is_the_model_s_own() -> None:
             assert options == {"add_generation_prompt": True, "tokenize": False}
             return "|".join(part["type"] for part in messages[0]["content"])
 
-    assert (
-        render(Chat(chat_template="x"), "What?") == "image|text" and render(Chat(chat_template="x"), "What?", 0) == "text"
-    )
+    assert render(Chat(chat_template="x"), "What?") == "image|text" and render(Chat(chat_template="x"), "What?", 0) == "text"
+
+
+class Chat:
+    """A processor with a chat template of the usual kind, which knows so many roles."""
+
+    chat_template = "x"
+
+    def __init__(self, template: str) -> None:
+        import jinja2
+
+        self._render = jinja2.Environment(undefined=jinja2.StrictUndefined).from_string(template).render
+
+    def apply_chat_template(self, messages: list[dict[str, Any]], **options: Any) -> str:
+        def refuse(why: str) -> None:
+            raise ValueError(why)
+
+        return self._render(messages=messages, raise_exception=refuse)
+
+
+PART = "{% for p in m['content'] %}{{ '<image>' if p['type'] == 'image' else p['text'] }}{% endfor %}"
+CHATML = "{% for m in messages %}<{{ m['role'] }}>" + PART + "\n{% endfor %}<assistant>"
+TWO_ROLES = "{% for m in messages %}{{ 'USER: ' if m['role'] == 'user' else 'ASSISTANT: ' }}" + PART + " {% endfor %}ASSISTANT:"
+STRICT = (
+    "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('must alternate') }}"
+    "{% endif %}[INST] " + PART + " [/INST]{% endfor %}"
+)
+PLAIN_SYSTEM = (
+    "{% for m in messages %}{% if m['role'] == 'system' %}<<SYS>>{{ m['content'] }}<</SYS>> {% else %}<{{ m['role'] }}>"
+    + PART
+    + "{% endif %}{% endfor %}<assistant>"
+)
+DEAF = "{% for m in messages if m['role'] == 'user' %}USER: " + PART + "{% endfor %} ASSISTANT:"
+
+
+@pytest.mark.parametrize(
+    ("template", "wanted"),
+    [
+        (CHATML, "<system>Be brief.\n<user><image>What?\n<assistant>"),
+        (TWO_ROLES, "USER: <image>Be brief. What? ASSISTANT:"),  # not put into the assistant's mouth
+        (STRICT, "[INST] <image>Be brief. What? [/INST]"),
+        (PLAIN_SYSTEM, "<<SYS>>Be brief.<</SYS>> <user><image>What?<assistant>"),
+        (DEAF, "USER: <image>Be brief. What? ASSISTANT:"),
+    ],
+)
+def test_a_system_s_message_stands_where_the_template_has_a_place_for_it_else_before_the_question(
+    template: str, wanted: str
+) -> None:
+    assert render(Chat(template), "What?", system="Be brief.") == wanted
+    assert "Be brief" not in render(Chat(template), "What?")
+
+
+def test_without_a_template_the_system_s_message_stands_before_the_question(llava: Mllm) -> None:
+    plain = Picky(own=0)
+    assert render(plain, "What?", system="Be brief.") == "<image>Be brief. What?"
+    assert render(llava.processor, "What?", system="Be brief.") == "USER: <image>\nBe brief. What? ASSISTANT:"
+
+
+def test_a_prefix_follows_after_one_space(llava: Mllm) -> None:
+    assert render(llava.processor, "What?", prefix="It is") == "USER: <image>\nWhat? ASSISTANT: It is"
+    assert render(Chat("{{ messages[0]['role'] }}\n\n"), "What?", prefix="It is") == "user\nIt is"  # Jinja keeps one line end
+    assert render(Chat("{{ messages[0]['role'] }} "), "What?", prefix="It is") == "user It is"
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_as_many_placeholders_as_images(count: int, llava: Mllm, qwen: Mllm) -> None:
+    assert render(llava.processor, "What?", count).count("<image>") == count
+    assert render(qwen.processor, "What?", count).count("<|image_pad|>") == count
+    assert render(Picky(own=0), "What?", count) == "<image>" * count + "What?"
+
+
+class Flat(Picky):
+    """A processor that wants one list of arrays for all."""
+
+    def __call__(self, images: Any, text: list[str], **options: Any) -> dict[str, torch.Tensor]:
+        self.calls.append((images, options))
+        if isinstance(images[0], list):
+            raise TypeError("one list, please")
+        return {"input_ids": torch.ones(len(text), max(map(len, text)), dtype=torch.long)}
+
+
+def test_several_images_per_question_are_given_as_each_processor_wants_them() -> None:
+    pairs = [(IMAGE, IMAGE + 1), (IMAGE + 2, IMAGE + 3)]
+    nested, flat = Picky(), Flat()
+    encode(nested, pairs, ["a", "b"])
+    assert [[int(np.asarray(image)[0, 0, 0]) for image in row] for row in nested.calls[-1][0]] == [[0, 1], [2, 3]]
+    encode(flat, pairs, ["a", "b"])
+    assert [int(image[0, 0, 0]) for image in flat.calls[-1][0]] == [0, 1, 2, 3]
+    tried = len(flat.calls)
+    encode(flat, [IMAGE], ["a"])  # one image per question is another way of calling, found apart
+    encode(flat, pairs, ["a", "b"])
+    assert len(flat.calls) == tried + 2 and len(flat.calls[-1][0]) == 4

@@ -21,12 +21,12 @@ def test_values_and_intervals_are_scikit_learns_on_every_resample() -> None:
     rng = np.random.default_rng(0)
     labels, groups = rng.choice(["blur", "noise", "clean"], 120), rng.permutation(np.repeat(np.arange(12), 10))
     scores = {name: np.round(rng.normal(labels == name, 1.5), 1) for name in ("blur", "noise")}
-    found = areas(scores, list(labels), groups, 80, seed=3)
+    found = areas(scores, list(labels), groups, 40, seed=3)
     drawn = {}
     for row in found[:2]:
         own, positive = scores[row["class"]], labels == row["class"]
         assert row["auc"] == pytest.approx(roc_auc_score(positive, own)) and row["n"] == positive.sum()
-        drawn[row["class"]] = [roc_auc_score(positive[rows], own[rows]) for rows in resampled_rows(groups, 80, 3)]
+        drawn[row["class"]] = [roc_auc_score(positive[rows], own[rows]) for rows in resampled_rows(groups, 40, 3)]
         assert (row["low"], row["high"]) == pytest.approx(tuple(np.quantile(drawn[row["class"]], [0.025, 0.975])))
     mean = found[2]
     assert mean["class"] == "mean" and mean["n"] == 120 and mean["auc"] == pytest.approx(np.mean([r["auc"] for r in found[:2]]))

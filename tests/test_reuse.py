@@ -20,7 +20,7 @@ from hooks.capture import capture
 from hooks.load import Mllm, load
 from hooks.processor import PIXELS
 from hooks.prompt import encode
-from hooks.reuse import METHOD, images_once
+from hooks.reuse import METHOD, images_once, processed_once
 from stimuli.types import StimulusSet
 
 NOT_REUSED = {
@@ -265,8 +265,158 @@ def test_likelihoods_of_options_run_the_tower_once_per_batch(
         batch = mllm.inputs(images, ["Which?"] * 3, [option] * 3, eos=False)
         with torch.no_grad():
             logits = mllm.model(**batch.tensors).logits[:, :-1].float().log_softmax(-1)
+        assert batch.labels is not None
         spoken = batch.labels[:, 1:] >= 0
         own = (logits.gather(2, batch.labels[:, 1:].clamp(min=0)[..., None])[..., 0] * spoken).sum(1)
         own = own / spoken.sum(1) if normalised else own
         assert np.allclose(found[:, column], own.numpy(), atol=1e-4)
     assert clean(mllm.model)
+
+
+@BOTH
+def test_scored_and_generated_answers_share_the_images(family: str, six: StimulusSet, request: Any) -> None:
+    """``generate`` asks for the features in other words than a forward pass does."""
+    mllm: Mllm = request.getfixturevalue(family)
+    images, options = [s.image for s in six[:2]], ["blur", "very white noise"]
+
+    def asked() -> tuple[list[str], bytes, list[str]]:
+        first = generate(mllm, images, ["What?"] * 2, max_new_tokens=3, progress=False)
+        found = option_loglik(mllm, images, "Which?", options, progress=False)
+        return first, found.tobytes(), generate(mllm, images, ["Which one?"] * 2, max_new_tokens=3, progress=False)
+
+    plain = asked()
+    with images_once(mllm.model), capture(mllm.model, "vision.embed", mllm.stages) as seen:
+        assert asked() == plain
+    assert len(seen.all("vision.embed")) == 1
+
+
+class Choosy(Toy):
+    """A model whose features depend on settings that may be left out."""
+
+    def get_image_features(self, pixels: Any, layer: int | None = None, scale: int = 3, **options: Any) -> Any:
+        return super().get_image_features(pixels) * scale + (layer or 0) + options.get("add", 0)
+
+
+@pytest.mark.parametrize(
+    ("other", "reused"),
+    [
+        ({}, True),
+        ({"layer": None}, True),
+        ({"scale": 3}, True),
+        ({"use_cache": False}, True),
+        ({"scale": None}, False),
+        ({"scale": 2}, False),
+        ({"layer": 0}, False),
+        ({"add": 1}, False),
+        ({"add": None}, False),
+    ],
+)
+def test_arguments_given_as_they_are_by_default_are_as_good_as_left_out(other: dict[str, Any], reused: bool) -> None:
+    toy, pixels = Choosy(lambda x: x), torch.ones(2)
+    with torch.no_grad(), images_once(toy) as reuse:
+        toy.get_image_features(pixels)
+        if other.get("scale", 0) is None or other == {"add": None}:
+            with pytest.raises(TypeError):
+                toy.get_image_features(pixels=pixels, **other)
+        else:
+            assert torch.equal(
+                toy.get_image_features(pixels=pixels, **other), Choosy(lambda x: x).get_image_features(pixels, **other)
+            )
+    assert (reuse.computed, reuse.reused) == (2 - reused, int(reused))
+
+
+# ---- the image processor ---------------------------------------------------------------------------------------------
+
+
+class Counting:
+    """An image processor that counts its calls."""
+
+    size = 7
+
+    def __init__(self, inner: Any) -> None:
+        self.inner, self.calls = inner, 0
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        self.calls += 1
+        return self.inner(*args, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+
+@BOTH
+def test_the_image_processor_runs_once_for_the_same_images(
+    family: str, six: StimulusSet, request: Any, monkeypatch: Any
+) -> None:
+    mllm: Mllm = request.getfixturevalue(family)
+    images, others = [s.image for s in six[:2]], [s.image for s in six[2:4]]
+    plan = [
+        (images, "What?"),
+        (images, "Which one is it?"),
+        ([i.copy() for i in images], "What?"),
+        (others, "What?"),
+        (images, "What?"),
+    ]
+    plain = [mllm.inputs(shown, [prompt] * 2).tensors for shown, prompt in plan]
+    counting = Counting(mllm.processor.image_processor)
+    monkeypatch.setattr(mllm.processor, "image_processor", counting)
+    with processed_once(mllm.processor) as reuse:
+        assert mllm.processor.image_processor.size == 7
+        once = [mllm.inputs(shown, [prompt] * 2).tensors for shown, prompt in plan]
+    assert (reuse.computed, reuse.reused, counting.calls) == (3, 2, 3) and mllm.processor.image_processor is counting
+    for one, other in zip(once, plain, strict=True):
+        assert one.keys() == other.keys() and all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_what_a_processor_does_to_its_output_does_no_harm(llava: Mllm, six: StimulusSet) -> None:
+    processor = copy.copy(llava.processor)
+    with processed_once(processor):
+        for _ in range(3):
+            found = processor.image_processor(images=[six[0].image], return_tensors="pt")
+            assert found.pop("pixel_values").shape == (1, 3, 128, 128)  # some take parts out (InternVL)
+
+
+def test_other_images_or_options_are_processed_anew(llava: Mllm, six: StimulusSet) -> None:
+    processor, image = copy.copy(llava.processor), six[0].image
+    changed = image.copy()
+    changed[3, 4, 1] ^= 1
+    with processed_once(processor) as reuse:
+        for images, options in (
+            ([image], {}),
+            ([image.copy()], {}),
+            ([changed], {}),
+            ([changed, image], {}),
+            ([image], {"do_normalize": False}),
+        ):
+            processor.image_processor(images=images, return_tensors="pt", **options)
+    assert (reuse.computed, reuse.reused) == (4, 1)
+
+
+def test_the_image_processor_is_put_back_after_an_exception_and_may_be_missing(llava: Mllm) -> None:
+    processor = copy.copy(llava.processor)
+    own = processor.image_processor
+    with pytest.raises(ZeroDivisionError), processed_once(processor) as reuse:
+        with pytest.raises(ValueError):
+            processor.image_processor(images=["no image"])
+        raise ZeroDivisionError
+    assert processor.image_processor is own and reuse.reused == 0
+    bare = SimpleNamespace()
+    with processed_once(bare) as reuse:
+        pass
+    assert vars(bare) == {} and reuse.computed == 0
+
+
+@pytest.mark.heavy
+@pytest.mark.slow
+@pytest.mark.parametrize("family", checkpoints.FAMILIES)
+def test_every_family_s_inputs_are_the_same_where_its_images_are_processed_once(family: str, tmp_path: Path) -> None:
+    checkpoints.save(family, tmp_path)
+    mllm, images = load(tmp_path, device="cpu"), families.pictures(families.SIZES)
+    prompts = ("What?", "Which one is it, please?", "What?")
+    plain = [mllm.inputs(images, [prompt] * 3).tensors for prompt in prompts]
+    with processed_once(mllm.processor) as reuse:
+        once = [mllm.inputs(images, [prompt] * 3).tensors for prompt in prompts]
+    assert (reuse.computed, reuse.reused) == (1, 2)
+    for one, other in zip(once, plain, strict=True):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(v, other[n]) if isinstance(v, torch.Tensor) else v == other[n] for n, v in one.items())

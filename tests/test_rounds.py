@@ -1,6 +1,5 @@
 """Rounds: what is left to ask about a batch, its inputs made once, and never many rounds at a time."""
 
-import gc
 import threading
 import weakref
 from collections.abc import Sequence
@@ -252,7 +251,6 @@ def test_the_images_in_memory_are_those_of_the_rounds_under_way(workers: int, ll
     for made in ahead(llava, source.stimuli, todo, workers):
         assert len(made.shown) == 4
         del made
-        gc.collect()
         most = max(most, source.alive)
     assert len(source.made) == 40 and most <= (DEPTH + 1) * 4
 

@@ -10,10 +10,9 @@ from analysis.figures import agreement as again
 from analysis.figures import psychometric, template_bias
 from analysis.figures.calibration import draw_reliability
 from analysis.figures.files import FORMATS, Made, canvas, drawn
-from analysis.figures.protocols import draw_accuracy_by, draw_controls, draw_protocols
+from analysis.figures.protocols import draw_accuracy_by, draw_controls, draw_protocols, draw_shares
 from analysis.figures.quality import draw_correlations, draw_monotonicity, draw_quality
 from analysis.figures.unsaid import draw_gallery, draw_unsaid, draw_unsaid_types
-from stimuli.tables import Table
 
 Part = Mapping[str, Any]
 
@@ -192,6 +191,38 @@ def _templates(part: Part) -> Made:
     return made, [{"described": name, **row} for name, entry in found.items() for row in entry["templates"]]
 
 
+def _contradictions(part: Part) -> Made:
+    found = (part.get("bias") or {}).get("contradictions")
+    if not found:
+        return None
+    names = {
+        "consistent": "description and level agree", "praised": "praised, but poor or bad", "blamed": "blamed, but good or excellent",
+        "fair": "level is fair", "mixed": "praised and blamed", "silent": "says nothing of quality",
+    }  # fmt: skip
+    rows = [{"what": names.get(row["outcome"], row["outcome"]), **row} for row in found["outcomes"]]
+    made, ax = canvas(5.2, 2.6)
+    draw_shares(ax, rows, f"Descriptions of quality against quality levels, {found['n']} images")
+    return made, rows
+
+
+def _preference(part: Part) -> Made:
+    found = part.get("preference")
+    if not found or found["accuracy"] is None:
+        return None
+    shown = {
+        "accuracy": ("right", 0.5), "both_right": ("right in both orders", 0.25), "turns": ("turns with the order of the images", None),
+        "says_first": ("the image shown first", 0.5),
+    }  # fmt: skip
+    rows = [
+        {"what": what, "share": found[key], "low": found[f"{key}_low"], "high": found[f"{key}_high"], "chance": chance}
+        for key, (what, chance) in shown.items()
+        if found[key] is not None
+    ]
+    made, ax = canvas(5.2, 2.1)
+    draw_shares(ax, rows, f"Which of two versions is better? {found['n']} comparisons")
+    return made, rows
+
+
 def _unsaid(part: Part) -> Made:
     found = part.get("unsaid")
     if not found:
@@ -230,10 +261,12 @@ FIGURES: dict[str, Callable[[Part], Made]] = {
     "agreement": _agreement,
     "bias": _bias,
     "templates": _templates,
+    "contradictions": _contradictions,
     "quality": _quality,
     "monotonicity": _monotonicity,
     "residuals": _residuals,
     "flips": _flips,
+    "preference": _preference,
     "unsaid": _unsaid,
     "unsaid_types": _unsaid_types,
     "gallery": _gallery,

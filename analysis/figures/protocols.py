@@ -111,3 +111,29 @@ def draw_accuracy_by(ax: Any, rows: Sequence[Entry], key: str, chance: float) ->
     ax.set_xlabel("right answers (number of images on the right)")
     ax.set_title({"type": "By distortion type", "severity": "By measured severity, PSNR in dB"}[key], fontsize=8.5)
     percent_axis(ax.xaxis)
+
+
+def draw_shares(ax: Any, rows: Sequence[Entry], title: str) -> None:
+    """Shares with their intervals, one bar each; where there is no interval, none is drawn.
+
+    Args:
+        ax: axes.
+        rows: ``what``, ``share``, ``low``, ``high`` and, where it means something, ``chance``.
+        title: of the axes.
+    """
+    y = np.arange(len(rows))
+    for at, row in zip(y, rows, strict=True):
+        known = row["low"] is not None
+        bars = [[max(0.0, row["share"] - row["low"])], [max(0.0, row["high"] - row["share"])]] if known else None
+        ax.barh([at], [row["share"]], 0.6, color=CLASS_COLOURS[0], edgecolor="white", xerr=bars,
+                error_kw={"capsize": 2.5, "lw": 1, "ecolor": "#E69F00"})  # fmt: skip
+        if row.get("chance") is not None:
+            ax.plot([row["chance"]] * 2, [at - 0.4, at + 0.4], color="black", ls=":", lw=1.2, label=_once(ax, "by chance"))
+    ax.set_yticks(y, [row["what"] for row in rows])
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlim(0, 1.02)
+    ax.set_title(title, fontsize=8.5)
+    ax.grid(axis="y", visible=False)
+    percent_axis(ax.xaxis)
+    if ax.get_legend_handles_labels()[1]:
+        ax.legend(loc="lower right", fontsize=7)

@@ -36,6 +36,8 @@ ALT: Mapping[str, str] = {
     "quality": "Quality scores against the truth, and their correlations by method.",
     "monotonicity": "Whether quality scores fall with severity, per distortion type.",
     "residuals": "Quality score of each distortion type above or below others of the same severity.",
+    "contradictions": "How often descriptions of quality and quality levels of the same image agree or contradict each other.",
+    "preference": "How often the better of two versions is named, and how often the one shown first.",
     "flips": "Quality levels of the same image when asked again.",
     "training": "Training loss on the distortion answers.",
     "severity": "Measured PSNR of the stimuli by class and level.",
