@@ -16,7 +16,7 @@ from analysis.preference import Preference, preference
 from analysis.protocols import Protocol, protocol
 from analysis.psychometric import Psychometric, psychometric
 from analysis.quality import SCORE_OVER, Quality, known_truth, quality, score_consistency, score_methods
-from analysis.quality_methods import method
+from analysis.quality_methods import Method, method
 from hooks.asks import Ask
 from hooks.load import Mllm
 from hooks.respond import respond
@@ -42,7 +42,7 @@ class Interview:
     consistency: Mapping[str, Consistency]
     """By kind."""
     thresholds: Psychometric | None
-    """Per type from the forced choice; None where no severity was measured."""
+    """Per type from the forced choice; None where no distorted image has a PSNR."""
     quality: Mapping[str, Quality]
     """By method; empty where nothing is known to compare scores with."""
     score_consistency: Mapping[str, Mapping[str, Any]]
@@ -127,11 +127,16 @@ def interview(
         **how: further arguments of ``hooks.respond.respond``.
 
     Raises:
-        InputError: no stimulus has a class, or all are of one reference.
+        InputError: no stimulus has a class, there are fewer than two references to ask about, or no quality method.
     """
     shown, _ = with_labels(stimuli, taxonomy)
     names = list(dict.fromkeys(s.reference for s in shown))
-    chosen = set(names[: few or len(names)])
+    chosen = set(names if few is None else names[: max(few, 0)])
+    if len(chosen) < 2 or not scores:
+        raise InputError(
+            f"An interview is about at least two references and has at least one quality method; labelled stimuli are of {len(names)}, few "
+            f"is {few}, scores are {list(scores)}. Show more references, or ask about more."
+        )
     own = [s for s in shown if s.reference in chosen]
     with tempfile.TemporaryDirectory(prefix="snellen-") as scratch:
         wide = shown if thorough else own
@@ -180,7 +185,8 @@ class _Interviewer:
         often, rarely = ("paraphrases", "pixels"), ("repeats", "orders")
         turned = SCORE_OVER if self.thorough else tuple(over for over in SCORE_OVER if over != "repeats")
         truth = self._truth()
-        self._ahead(choices, longer, often, rarely, twice, scores if truth else (), numbers, turned)
+        rating = score_methods(turned, scores[0], seed=self.seed, **numbers)
+        self._ahead(choices, longer, often, rarely, twice, scores if truth else (), rating, tokens)
         answers = {**ask_all(self.mllm, self.all, choices, **labelled), **ask_all(self.mllm, self.few, longer, **labelled)}
         main = answers["forced-choice"]
         agreed = {**consistency(self.mllm, self.wide, often, **twice, **labelled),
@@ -192,8 +198,8 @@ class _Interviewer:
         return Interview(
             answers, blind_controls(self.mllm, self.wide, **labelled), agreed, self._thresholds(main), rated,
             score_consistency(self.mllm, self.few, turned, method=scores[0], **numbers, **plain), self._preference(truth, plain),
-            bias(main, agreed, rated.get(scores[0]), described, self.all, taxonomy=self.taxonomy, prior=self.prior, n_boot=self.n_boot, seed=self.seed), references,
-            tuple(self.notes),
+            bias(main, agreed, rated.get(scores[0]), described, self.all, taxonomy=self.taxonomy, prior=self.prior,
+                 n_boot=self.n_boot, seed=self.seed), references, tuple(self.notes),
         )  # fmt: skip
 
     def _truth(self) -> Any:
@@ -205,7 +211,7 @@ class _Interviewer:
 
     def _ahead(
         self, choices: Sequence[Protocol], longer: Sequence[Protocol], often: Sequence[str], rarely: Sequence[str],
-        twice: Mapping[str, Any], scores: Sequence[str], numbers: Mapping[str, Any], turned: Sequence[str],
+        twice: Mapping[str, Any], scores: Sequence[str], rating: Mapping[str, Sequence[Method]], tokens: int,
     ) -> None:  # fmt: skip
         """Ask it all at once, so that every image is processed and seen once; the parts then find their answers in the book."""
         _, labels = with_labels(self.wide, self.taxonomy)
@@ -216,12 +222,16 @@ class _Interviewer:
             ]
             for over in (tuple(often), tuple(rarely))
         }
-        rated = score_methods(turned, scores[0] if scores else "levels", seed=self.seed, **numbers)
-        second = [*longer, *again[tuple(rarely)]]
-        self._asked(self.all, [a for p in choices for a in p.asks])
-        self._asked(self.wide, [*(a for p in (*blind, *again[tuple(often)]) for a in p.asks), *(method(m).ask for m in scores)])
-        self._asked(self.few, [*(a for p in second for a in p.asks), *(m.ask for own in rated.values() for m in own),
-                               *_descriptions(numbers["max_new_tokens"])])  # fmt: skip
+        parts: dict[int, tuple[Sequence[Stimulus], list[Ask]]] = {}  # by size, as the fewer are some of the more
+        for stimuli, asks in (
+            (self.all, [a for p in choices for a in p.asks]),
+            (self.wide, [*(a for p in (*blind, *again[tuple(often)]) for a in p.asks), *(method(m).ask for m in scores)]),
+            (self.few, [*(a for p in (*longer, *again[tuple(rarely)]) for a in p.asks),
+                        *(m.ask for own in rating.values() for m in own), *_descriptions(tokens)]),
+        ):  # fmt: skip
+            parts.setdefault(len(stimuli), (stimuli, []))[1].extend(asks)
+        for stimuli, asks in parts.values():
+            self._asked(stimuli, asks)
 
     def _asked(self, stimuli: Sequence[Stimulus], asks: Sequence[Ask]) -> None:
         """Answers into the book; the same question under two names is asked once."""
@@ -233,11 +243,11 @@ class _Interviewer:
         return {name: dict(zip(own.ids, own.first, strict=True)) for name, own in found.items()}
 
     def _thresholds(self, main: Answers) -> Psychometric | None:
-        try:
-            return psychometric(main.table, n_boot=min(self.n_boot, FITTED), seed=self.seed)
-        except InputError as error:
-            self.notes.append(str(error))
-            return None
+        found = psychometric(main.table, n_boot=min(self.n_boot, FITTED), seed=self.seed)
+        if any(row["n"] for row in found.table):
+            return found
+        self.notes.append("No distorted image has a PSNR below that of an identical one, so there are no thresholds.")
+        return None
 
     def _preference(self, truth: str | None, plain: Mapping[str, Any]) -> Preference | None:
         if truth is None or not self.thorough:

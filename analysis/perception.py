@@ -12,14 +12,13 @@ import numpy as np
 from analysis.accuracy import accuracy_by, macro_f1, response_profile
 from analysis.calibration import calibration
 from analysis.parsing import UNPARSED
+from analysis.protocol_numbers import own_numbers
 from analysis.protocols import Protocol, Reading, protocol
-from analysis.ranking import areas
 from hooks.load import Mllm
 from hooks.respond import respond
 from probes.intervals import Difference, balanced_difference, balanced_interval, group_bootstrap
 from stimuli.errors import InputError
 from stimuli.tables import Table
-from stimuli.taxonomy import CLEAN
 from stimuli.taxonomy import taxonomy as load_taxonomy
 from stimuli.types import Stimulus, StimulusSet
 from stimuli.views import IMAGE, View
@@ -214,7 +213,7 @@ def score_reading(
     stimuli: Sequence[Stimulus], labels: Sequence[str], found: Reading, by: Protocol, n_boot: int = 1000, seed: int = 0
 ) -> Answers:
     """Numbers of what one protocol brought."""
-    extra = _extra(stimuli, labels, found, by, n_boot, seed)
+    extra = own_numbers(stimuli, labels, found, by, n_boot, seed)
     return score_answers(
         stimuli, labels, found.answers, by.classes, by.name, found.raw, found.probabilities, n_boot, seed,
         confidence=found.confidence, columns=found.columns, extra=extra,
@@ -281,31 +280,6 @@ def _table(
         }
         for i, s in enumerate(stimuli)
     ]  # fmt: skip
-
-
-def _extra(
-    stimuli: Sequence[Stimulus], labels: Sequence[str], found: Reading, by: Protocol, n_boot: int, seed: int
-) -> dict[str, Any]:
-    """The numbers that only one protocol has."""
-    groups = np.array([s.reference for s in stimuli])
-    if "exact" in found.columns:
-        own = group_bootstrap(np.asarray(found.columns["exact"]) == np.asarray(labels), groups, n_boot, seed)
-        return {"exact": vars(own)}
-    if "severity" in found.columns:
-        return {"severity": _severity(stimuli, labels, found, groups, n_boot, seed)}
-    odds = {label: found.columns[f"odds_{label}"] for label in by.classes if f"odds_{label}" in found.columns}
-    return {"auc": areas(odds, labels, groups, n_boot, seed)} if odds else {}
-
-
-def _severity(
-    stimuli: Sequence[Stimulus], labels: Sequence[str], found: Reading, groups: np.ndarray, n_boot: int, seed: int
-) -> dict[str, Any]:
-    """Of the distorted images whose class was named right, how many have the published level as severity; Q-Insight scores both."""
-    named = [i for i, s in enumerate(stimuli) if s.level is not None and found.answers[i] == labels[i] != CLEAN]
-    hits = np.array([found.columns["severity"][i] == stimuli[i].level for i in named], float)
-    if len(set(groups[named])) < 2:
-        return {"n": len(named), "value": float(hits.mean()) if named else None, "low": None, "high": None}
-    return {"n": len(named), **vars(group_bootstrap(hits, groups[named], n_boot, seed))}
 
 
 def compare_answers(before: Answers, after: Answers, n_boot: int = 1000, seed: int = 0) -> Difference:

@@ -41,7 +41,8 @@ class Ask:
     """Draw from the likeliest tokens that have this share of the probability."""
     max_new_tokens: int = 32
     seed: int = 0
-    """Of drawn answers; each depends on it, the stimulus, the question and the number of the repeat alone."""
+    """Of drawn answers; each depends on it, the stimulus, the question and the number of the repeat alone (on a GPU, other ones are
+    drawn than on the processor)."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be asked."""

@@ -322,6 +322,22 @@ def test_processes_share_the_work_and_the_last_has_everything(
     assert len(list(tmp_path.glob(PART))) == 2
 
 
+def test_what_another_process_answers_meanwhile_is_there_in_the_end(llava: Mllm, six: StimulusSet, tmp_path: Path) -> None:
+    twin, begun = replace(llava, model=copy.deepcopy(llava.model)), list[int]()
+    options: dict[str, Any] = {"batch_size": 2, "world_size": 2, "job": "night"}
+
+    def other(*_: Any) -> None:
+        if not begun:
+            begun.append(1)
+            with pytest.raises(InputError, match="4 of 6 stimuli have no answers yet"):
+                ask(twin, six, [SCORED], tmp_path, rank=1, **options)
+
+    handle = llava.model.register_forward_pre_hook(other)
+    found = ask(llava, six, [SCORED], tmp_path, rank=0, **options)
+    handle.remove()
+    same(found, ask(llava, six, [SCORED], batch_size=2))
+
+
 def test_a_job_is_dealt_out_by_what_its_first_process_found(llava: Mllm, six: StimulusSet, tmp_path: Path) -> None:
     ask(llava, six[:2], [FREE], tmp_path)
     options: dict[str, Any] = {"batch_size": 2, "world_size": 2, "job": "second"}

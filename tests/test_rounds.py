@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from hooks import rounds as module
+from hooks.ahead import Readers
 from hooks.answer import Options, free, scored
 from hooks.asks import Ask
 from hooks.batch import Batch
@@ -22,6 +23,7 @@ from hooks.rounds import DEPTH, Ready, Round, ahead, ready, rounds
 from stimuli.errors import InputError
 from stimuli.types import Stimulus, StimulusSet
 from stimuli.views import IMAGE, beside, view
+from stimuli.worker import shown_or_error
 
 SCORED = Ask("scored", "Which?", options=("blur", "white noise", "noise blur"))
 FREE = Ask("free", "What?")
@@ -279,3 +281,24 @@ def test_a_file_that_cannot_be_read_is_refused_with_its_name(llava: Mllm, six: S
     stimuli = [six[0], replace(six[1], pixels=tmp_path / "gone.png")]
     (made,) = ahead(llava, stimuli, [Round((0, 1), IMAGE, ((FREE, 0),))], 2)
     assert made.round.places == (0,) and "gone.png" in str(made.refused[0][1]) and made.rejected == 0
+
+
+@pytest.mark.slow
+def test_what_is_shown_may_be_made_in_other_processes(six: StimulusSet, tmp_path: Path) -> None:
+    """Beside a GPU: threads until the processes have started, then these; what comes is the same."""
+    readers = Readers(2, processes=True)
+    views = [IMAGE, view("noise"), view("none"), beside(six, [*six[1:], six[0]])]
+    lost = replace(six[0], pixels=tmp_path / "gone.png")
+    try:
+        for _ in range(3):
+            found = [[readers.submit(shown_or_error, how.of(one)).result() for how in views] for one in six]
+            for one, shown in zip(six, found, strict=True):
+                for how, there in zip(views, shown, strict=True):
+                    assert not isinstance(there, Exception)
+                    for a, b in zip(*(x if isinstance(x, tuple) else (x,) for x in (how.of(one)(), there)), strict=True):
+                        assert a is b is None or np.array_equal(a, b)
+            assert isinstance(readers.submit(shown_or_error, IMAGE.of(lost)).result(), InputError)
+            assert readers._started is not None
+            readers._started.result()  # from here on in processes
+    finally:
+        readers.shutdown()

@@ -35,7 +35,7 @@ def _protocols(part: Part) -> Made:
     found = part.get("protocols") or {}
     if len(found) < 2:
         return None
-    made, ax = canvas(5.2, 0.9 + 0.36 * len(found))
+    made, ax = canvas(6.2, 0.9 + 0.33 * len(found))
     draw_protocols(ax, found)
     keys = (
         "balanced_accuracy",
@@ -200,8 +200,8 @@ def _contradictions(part: Part) -> Made:
         "fair": "level is fair", "mixed": "praised and blamed", "silent": "says nothing of quality",
     }  # fmt: skip
     rows = [{"what": names.get(row["outcome"], row["outcome"]), **row} for row in found["outcomes"]]
-    made, ax = canvas(5.2, 2.6)
-    draw_shares(ax, rows, f"Descriptions of quality against quality levels, {found['n']} images")
+    made, ax = canvas(6.2, 2.6)
+    draw_shares(ax, rows, f"Descriptions against levels ({found['n']} images)")
     return made, rows
 
 
@@ -218,7 +218,7 @@ def _preference(part: Part) -> Made:
         for key, (what, chance) in shown.items()
         if found[key] is not None
     ]
-    made, ax = canvas(5.2, 2.1)
+    made, ax = canvas(6.2, 2.1)
     draw_shares(ax, rows, f"Which of two versions is better? {found['n']} comparisons")
     return made, rows
 
@@ -237,7 +237,7 @@ def _unsaid_types(part: Part) -> Made:
     if not found:
         return None
     rows = [row for row in found["by_type"] if row["site"] == found["site"]]
-    made, ax = canvas(6.4, 1.2 + 0.21 * len(rows))
+    made, ax = canvas(8.2, 1.3 + 0.19 * len(rows))
     draw_unsaid_types(ax, found)
     return made, found["by_type"]
 

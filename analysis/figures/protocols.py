@@ -69,7 +69,7 @@ def draw_controls(axes: Any, entry: Entry) -> None:
             xerr=bars,
             error_kw={"capsize": 2.5, "lw": 1, "ecolor": "#E69F00"},
         )
-        ax.set_title(title, fontsize=8.5)
+        ax.set_title(f"{title} ({rows[0]['n']} images)", fontsize=8.5)
         ax.set_xlim(0, 1.02)
         ax.grid(axis="y", visible=False)
         percent_axis(ax.xaxis)

@@ -7,8 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from stimuli.tables import write_text
 
+SCALE = 0.66
+"""CSS pixels per pixel of a PNG: figures across the page are 1,640 of them wide."""
 TEMPLATES = Path(__file__).with_name("templates")
 ALT: Mapping[str, str] = {
     "survival": "Balanced accuracy of a linear probe at each site from pixels to the last language-model layer, with the "
@@ -63,7 +67,9 @@ def render(results: Mapping[str, Any], folder: str | Path, figures: Mapping[str,
     )
     environment.filters |= {"pct": percent, "interval": interval, "num": number}
     embedded = {
-        name: {"src": _data_uri(paths["png"]), "alt": ALT.get(name, name)} for name, paths in figures.items() if "png" in paths
+        name: {"src": _data_uri(paths["png"]), "alt": ALT.get(name, name), "width": _width(paths["png"])}
+        for name, paths in figures.items()
+        if "png" in paths
     }
     page = environment.get_template("report.html").render(r=results, figures=embedded)
     return write_text(page, Path(folder) / "report.html")
@@ -91,6 +97,12 @@ def number(value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return str(value)
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
+
+
+def _width(path: Path) -> int:
+    """How wide a figure is shown: all at one scale, so that their text has one size."""
+    with Image.open(path) as image:
+        return round(image.width * SCALE)
 
 
 def _data_uri(path: Path) -> str:
