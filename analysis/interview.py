@@ -231,12 +231,10 @@ class _Interviewer:
         ):  # fmt: skip
             parts.setdefault(len(stimuli), (stimuli, []))[1].extend(asks)
         for stimuli, asks in parts.values():
-            self._asked(stimuli, asks)
-
-    def _asked(self, stimuli: Sequence[Stimulus], asks: Sequence[Ask]) -> None:
-        """Answers into the book; the same question under two names is asked once."""
-        named = {ask.keys(stimuli[0], 0): ask for ask in asks}
-        respond(self.mllm, stimuli, _numbered(list(named.values())), self.out, **self.how)
+            numbered = [
+                replace(ask, name=f"{i}: {ask.name}") for i, ask in enumerate(asks)
+            ]  # the same question may have two names
+            respond(self.mllm, stimuli, numbered, self.out, **self.how)
 
     def _described(self, tokens: int) -> dict[str, dict[str, str]]:
         found = respond(self.mllm, self.few, _descriptions(tokens), self.out, **self.how)
@@ -269,7 +267,3 @@ def _descriptions(tokens: int) -> list[Ask]:
         Ask("content", question("describe").prompt, max_new_tokens=tokens),
         Ask("quality", fill(published("describe-quality")), max_new_tokens=tokens),
     ]
-
-
-def _numbered(asks: Sequence[Ask]) -> list[Ask]:
-    return [replace(ask, name=f"{i}: {ask.name}") for i, ask in enumerate(asks)]

@@ -41,6 +41,8 @@ class Said:
     """Mean probability of its tokens, 0 to 1, the end token left out; NaN for an empty answer."""
     tokens: int
     """How many were generated, the end token left out."""
+    sound: bool = True
+    """Whether the probabilities of all its tokens are numbers."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +178,7 @@ def say(mllm: Mllm, batch: Batch, max_new_tokens: int, drawing: Drawing | None =
     words = [row[said].tolist() for row, said in zip(new.cpu(), spoken.cpu(), strict=True)]
     texts = tokenizer.batch_decode(words, skip_special_tokens=True)
     counts, sure = spoken.sum(1).tolist(), noted.over(new, spoken)
-    return [Said(text.strip(), p, count) for text, p, count in zip(texts, sure, counts, strict=True)]
+    return [Said(text.strip(), *row) for text, *row in zip(texts, sure, counts, noted.sound, strict=True)]
 
 
 def _generated(model: Any, noted: Probabilities, steps: LogitsProcessorList, **given: Any) -> torch.Tensor:

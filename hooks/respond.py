@@ -159,8 +159,8 @@ class _Run:
         processor.tokenizer = copy.deepcopy(processor.tokenizer)
         return replace(self._mllm, processor=processor)
 
-    def _fits(self, made: Ready, ask: Ask, repeat: int) -> list[Row] | None:
-        """The answers to one question; None if memory runs out."""
+    def _fits(self, made: Ready, ask: Ask, repeat: int) -> list[Row | None] | None:
+        """The answers to one question, None for those that are no numbers; None if memory runs out."""
         given = made.inputs[ask.name]
         try:
             with self.tally.answers(ask, len(made.shown)):
@@ -169,27 +169,34 @@ class _Run:
                 keys = [self._keys[ask.name][place][repeat] for place in made.round.places]
                 said = say(self._mouth, given, ask.max_new_tokens, _drawing(ask, keys))
             self.tally.tokens += sum(one.tokens for one in said)
-            return [vars(one) for one in said]
+            return [
+                {"text": one.text, "confidence": one.confidence, "tokens": one.tokens} if one.sound else None for one in said
+            ]
         except Exception as error:
+            if not out_of_memory(error) and isinstance(made.shown[0], np.ndarray):
+                raise
             if not out_of_memory(error):
                 raise _unanswered(error, ask, made.shown[0]) from error
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return None
 
-    def _keep(self, ask: Ask, repeat: int, places: Sequence[int], found: Sequence[Row]) -> None:
+    def _keep(self, ask: Ask, repeat: int, places: Sequence[int], found: Sequence[Row | None]) -> None:
         about = {"question": ask.name, "view": ask.view.name, **({"repeat": repeat} if ask.repeats > 1 else {})}
         rows = [
             {"key": self._keys[ask.name][place][repeat], "id": self._stimuli[place].id, **about, **row}
             for place, row in zip(places, found, strict=True)
+            if row is not None
         ]
         self._book.add(rows)
+        for place in (place for place, row in zip(places, found, strict=True) if row is None):
+            self._refuse(
+                place, InputError(f"Its answer to '{ask.name}' has NaN for a probability. Load the model in another dtype=")
+            )
 
 
-def _unanswered(error: Exception, ask: Ask, shown: Shown) -> Exception:
+def _unanswered(error: Exception, ask: Ask, shown: Shown) -> InputError:
     """Why a model fails: not every one takes questions without an image, or with several."""
-    if isinstance(shown, np.ndarray):
-        return error
     what = "no image" if shown is None else f"{len(shown)} images"
     return InputError(
         f"The model cannot answer '{ask.name}', a question with {what} ('{ask.view.name}'; {type(error).__name__}: {error}). Expected a "
@@ -201,8 +208,9 @@ def _drawing(ask: Ask, keys: Sequence[str]) -> Drawing | None:
     return Drawing(tuple(int(key[:15], 16) for key in keys), ask.temperature, ask.top_k, ask.top_p) if ask.drawn else None
 
 
-def _scores(total: np.ndarray, tokens: np.ndarray) -> list[Row]:
-    return [{"loglik": [float(value) for value in row], "tokens": [int(count) for count in tokens]} for row in total]
+def _scores(total: np.ndarray, tokens: np.ndarray) -> list[Row | None]:
+    rows = [{"loglik": [float(value) for value in row], "tokens": [int(count) for count in tokens]} for row in total]
+    return [None if bool(np.isnan(own).any()) else row for own, row in zip(total, rows, strict=True)]
 
 
 def _whole(keys: Keys, place: int, book: Book) -> bool:

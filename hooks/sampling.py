@@ -27,6 +27,11 @@ class Probabilities(LogitsProcessor):
         """How many steps came by."""
         return len(self._chosen) + (self._last is not None)
 
+    @property
+    def sound(self) -> list[bool]:
+        """Of each answer, whether all that was settled are numbers."""
+        return torch.stack(self._chosen, 1).isfinite().all(1).tolist()
+
     def over(self, new: torch.Tensor, counted: torch.Tensor) -> list[float]:
         """Mean probability of the counted tokens of each answer, NaN where there are none.
 

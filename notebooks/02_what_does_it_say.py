@@ -27,8 +27,8 @@ from analysis.figures.protocols import draw_controls, draw_protocols
 plt.rcParams["figure.dpi"] = 90
 book = Path(tempfile.mkdtemp()) / "answers"  # what was answered once is never asked again
 mllm = sn.load("embedded-template")
-stimuli = sn.stimuli.exam_set(references=10, levels=(2, 3, 4, 5), seed=0)
-how = {"out": book, "progress": False}
+stimuli = sn.stimuli.exam_set(references=8, levels=(2, 3, 4, 5), seed=0)
+how = {"out": book, "progress": False, "n_boot": 200}  # 1000 resamples for a paper
 
 # %% [markdown]
 # ## In different ways
@@ -94,7 +94,8 @@ with style():
 # %%
 from analysis.figures.unsaid import draw_unsaid
 
-survival = sn.sweep(sn.extract(mllm, stimuli, progress=False), n_boot=200, progress=False)
+sites = ["vision.embed", "vision.2", "vision.5", "projector", "llm.1", "llm.3"]  # or all of them
+survival = sn.sweep(sn.extract(mllm, stimuli, sites, progress=False), n_boot=200, progress=False)
 unsaid = sn.unsaid(survival, main, n_boot=200)
 with style():
     figure, ax = plt.subplots(figsize=(8, 3.2), layout="constrained")

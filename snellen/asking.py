@@ -17,15 +17,15 @@ from analysis.figures.interview import draw_interview
 from analysis.mcq import ask_mcq
 from analysis.perception import Answers
 from analysis.perception import ask as ask_one
-from analysis.preference import preference
+from analysis.preference import Preference, preference
 from analysis.protocols import FREE
 from analysis.quality import quality, score_consistency
-from analysis.quality_methods import NUMBERS
+from analysis.quality_methods import NUMBERS, Method
 from hooks.load import Mllm
-from probes.intervals import balanced_difference
+from probes.intervals import Interval, balanced_difference
 from snellen.provenance import provenance
 from stimuli.errors import InputError
-from stimuli.mcq import read_mcq
+from stimuli.mcq import McqSet, read_mcq
 from stimuli.tables import Table, write_csv, write_json, write_table
 from stimuli.types import StimulusSet
 
@@ -69,9 +69,7 @@ class Asking:
             repeated = protocol if protocol in FREE else "open"
             twice = consistency(self.mllm, self.stimuli, over, repeats=max(repeats, 2), temperature=temperature, repeated=repeated,
                                 paraphrases=paraphrases or "ours", orders=form["orders"], **shared)  # fmt: skip
-        hidden = (
-            blind_controls(self.mllm, self.stimuli, protocol, options=_options(protocol, form), **shared) if controls else None
-        )
+        hidden = blind_controls(self.mllm, self.stimuli, protocol, options=_options(form), **shared) if controls else None
         part: dict[str, Any] = {"base": answers.as_dict(), "protocols": {answers.protocol: answers.as_dict()},
                                 "consistency": {kind: own.as_dict() for kind, own in twice.items()},
                                 "controls": None if hidden is None else hidden.as_dict()}  # fmt: skip
@@ -81,37 +79,41 @@ class Asking:
         return lines + _written(self.out, part, tables, self.mllm, self.seed)
 
 
-def ask_questions(mllm: Mllm, questions: Path | None, images: str, out: Path | None, *, seed: int = 0, **how: Any) -> list[str]:
-    """Multiple-choice questions of the user's own; lines to print.
+def questions_of(questions: Path | None, images: str) -> McqSet:
+    """The user's own multiple-choice questions.
 
     Raises:
-        InputError: no file of questions.
+        InputError: no file of questions, or one that cannot be used.
     """
     if questions is None:
         raise InputError(
             "Protocol mcq needs --questions FILE: a JSON or CSV of questions as Q-Bench's. Give one (docs/prompts.md)."
         )
-    asked = read_mcq(questions, None if images == "embedded" else Path(images))
+    return read_mcq(questions, None if images == "embedded" else Path(images))
+
+
+def ask_questions(mllm: Mllm, asked: McqSet, out: Path | None, *, seed: int = 0, **how: Any) -> list[str]:
+    """Multiple-choice questions of the user's own; lines to print."""
     found = ask_mcq(mllm, asked, out=_book(out), seed=seed, **how)
     lines = [f"{row['group']:24} {row['n']:6} questions  {_share(row)}" for row in found.by_group]
     return [found.sentence, *lines, *_written(out, {"mcq": found.as_dict()}, {"answers": found.table}, mllm, seed)]
 
 
 def rate_images(
-    mllm: Mllm, stimuli: StimulusSet, methods: Sequence[str], out: Path | None, *, truth: Any = None, repeats: int = 1,
+    mllm: Mllm, stimuli: StimulusSet, methods: Sequence[Method], out: Path | None, *, truth: Any = None, repeats: int = 1,
     temperature: float = 1.0, paraphrases: bool = False, pairs: bool = False, max_new_tokens: int | None = None, seed: int = 0, **how: Any,
 ) -> list[str]:  # fmt: skip
     """Quality scores, and what else was wanted; lines to print."""
     shared: dict[str, Any] = {"out": _book(out), "seed": seed, **how}
-    rated = quality(mllm, stimuli, list(methods), truth=truth, **shared)
+    rated = quality(mllm, stimuli, methods, truth=truth, **shared)
     over = [*(["repeats"] if repeats > 1 else []), *(["paraphrases"] if paraphrases else [])]
-    words = next((m for m in methods if m not in NUMBERS), methods[0])
-    numbers = next((m for m in methods if m in NUMBERS), "number")
+    words = next((m.kind for m in methods if m.kind not in NUMBERS), "levels")
+    numbers = next((m.kind for m in methods if m.kind in NUMBERS), "number")
     twice: dict[str, Any] = {}
     if over:
         twice = score_consistency(mllm, stimuli, over, words, repeated=numbers, repeats=max(repeats, 2), temperature=temperature,
                                   max_new_tokens=max_new_tokens, **shared)  # fmt: skip
-    compared = preference(mllm, stimuli, truth=truth, **shared) if pairs else None
+    compared, note = _compared(mllm, stimuli, truth, shared) if pairs else (None, "")
     part: dict[str, Any] = {"quality": {name: own.as_dict() for name, own in rated.items()}, "score_consistency": twice,
                             "preference": None if compared is None else compared.as_dict()}  # fmt: skip
     tables = {"quality_scores": [{"method": name, **row} for name, own in rated.items() for row in own.table],
@@ -119,17 +121,28 @@ def rate_images(
     lines = [line for name, own in rated.items() for line in _followed(name, own)]
     lines += [_again(kind, entry) for kind, entry in twice.items()]
     if compared is not None:
-        lines.append(
-            f"pairs: {_interval(compared.result.accuracy)} right, the first image preferred {_interval(compared.result.says_first)}"
-        )
-    return lines + _written(out, part, tables, mllm, seed)
+        told = f"{_interval(compared.result.accuracy)} right, the first image preferred {_interval(compared.result.says_first)}"
+        lines.append(f"pairs: {told}")
+    return [*lines, *([note] if note else []), *_written(out, part, tables, mllm, seed)]
+
+
+def _compared(mllm: Mllm, stimuli: StimulusSet, truth: Any, shared: Mapping[str, Any]) -> tuple[Preference | None, str]:
+    """Comparisons of pairs, or why there are none: the scores are told all the same."""
+    try:
+        return preference(mllm, stimuli, truth=truth, **shared), ""
+    except InputError as error:
+        return None, f"pairs could not be compared: {error}"
 
 
 def _book(out: Path | None) -> Path | None:
-    return None if out is None or out.suffix in (".csv", ".json") else out / ANSWERS
+    return None if out is None or _is_file(out) else out / ANSWERS
 
 
-def _options(protocol: str, form: Mapping[str, Any]) -> dict[str, Any]:
+def _is_file(out: Path) -> bool:
+    return out.suffix.lower() in (".csv", ".json")
+
+
+def _options(form: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in form.items() if value is not None}
 
 
@@ -160,7 +173,7 @@ def _accuracy(found: Answers) -> list[str]:
 def _twice(found: Mapping[str, Consistency]) -> list[str]:
     return [
         f"{kind}: {own.agreement.times} times; most frequent answer {_interval(own.agreement.mode_share)} of an image's answers, Fleiss' kappa "
-        f"{own.agreement.kappa.value:.2f}"
+        f"{_kappa(own.agreement.kappa)}"
         + ("" if own.changed is None else f"; {_interval(own.changed)} differ from the plain answer")
         for kind, own in found.items()
     ]
@@ -198,6 +211,10 @@ def _interval(found: Any) -> str:
     return "–" if found is None else f"{found.value:.1%} [{found.low:.1%}, {found.high:.1%}]"
 
 
+def _kappa(found: Interval) -> str:
+    return "not defined" if np.isnan(found.value) else f"{found.value:.2f}"
+
+
 def _percent(found: Mapping[str, float]) -> str:
     return f"{found['value']:.1%}"
 
@@ -218,7 +235,7 @@ def _written(out: Path | None, part: Mapping[str, Any], tables: Mapping[str, Tab
     """Tables, summary and figures in a folder; the first table alone where a file was named."""
     if out is None:
         return []
-    if out.suffix in (".csv", ".json"):
+    if _is_file(out):
         return [f"Answers: {write_table(out, next(iter(tables.values())))}"]
     for name, rows in tables.items():
         if rows:

@@ -34,7 +34,10 @@ def ask(
     protocol: Annotated[
         str, typer.Option(help="forced-choice, multiple-choice, open, short-answer, json, yes-no, or mcq (with --questions)")
     ] = "forced-choice",
-    prompt: Annotated[str | None, typer.Option(help="another question")] = None,
+    prompt: Annotated[
+        str | None,
+        typer.Option(help="another question; when asked again (--repeats, --paraphrases, --pixels) it is the usual one"),
+    ] = None,
     sums: Annotated[bool, typer.Option("--sum", help="forced choice by summed log-likelihood rather than per token")] = False,
     calibrated: Annotated[bool, typer.Option("--calibrated", help="forced choice relative to a mid-grey image")] = False,
     orders: Annotated[int, typer.Option(help="of the options in multiple choice")] = 4,
@@ -65,7 +68,8 @@ def ask(
                snellen ask ./my-checkpoint --protocol open --repeats 8 --temperature 1 --paraphrases distortion --controls --out runs/twice
                snellen ask ./my-checkpoint --protocol mcq --questions llvisionqa_dev.json --images LLVisionQA --out runs/qbench
     """
-    from snellen.asking import Asking, ask_questions
+    from analysis.protocols import protocol as one_way
+    from snellen.asking import Asking, ask_questions, questions_of
     from snellen.models import loaded
 
     with resumable():
@@ -73,11 +77,13 @@ def ask(
         shared: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "rank": mine.rank, "world_size": mine.world_size,
                                   "job": mine.job, "strict": strict, "progress": progress}  # fmt: skip
         if protocol == "mcq":
-            lines = ask_questions(loaded(model, how), questions, images, out, seed=seed, **shared)
+            asked, most = questions_of(questions, images), {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
+            lines = ask_questions(loaded(model, how), asked, out, seed=seed, **most, **shared)
         else:
-            shown = _set(images, references, levels, seed, taxonomy)
             form: dict[str, Any] = {"prompt": prompt, "length_normalised": not sums, "calibrated": calibrated, "orders": orders,
                                     "max_new_tokens": max_new_tokens}  # fmt: skip
+            one_way(protocol, taxonomy, **form)  # refuses what cannot be asked before a model is loaded
+            shown = _set(images, references, levels, seed, taxonomy)
             asking = Asking(loaded(model, how), shown, taxonomy, out, seed, shared)
             lines = asking(protocol, form, repeats, temperature, paraphrases, pixels, controls)
     for line in lines:
@@ -123,6 +129,7 @@ def rate(
                snellen rate ./my-checkpoint --images koniq10k:KONIQ --method q-align,deqa --paraphrases --out runs/koniq
                snellen rate ./my-checkpoint --images kadid10k:KADID --method number --repeats 8 --pairs --out runs/kadid
     """
+    from analysis.quality_methods import method as by_name
     from snellen.asking import rate_images
     from snellen.models import loaded
 
@@ -130,9 +137,10 @@ def rate(
         mine, how = _shared(rank, world_size, job, load)
         shared: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "rank": mine.rank, "world_size": mine.world_size,
                                   "job": mine.job, "strict": strict, "progress": progress}  # fmt: skip
+        methods = [by_name(name.strip(), max_new_tokens=max_new_tokens) for name in method.split(",")]
         shown = _set(images, references, levels, seed, "paper8")
         lines = rate_images(
-            loaded(model, how), shown, method.split(","), out, truth=truth, repeats=repeats, temperature=temperature,
+            loaded(model, how), shown, methods, out, truth=truth, repeats=repeats, temperature=temperature,
             paraphrases=paraphrases, pairs=pairs, max_new_tokens=max_new_tokens, seed=seed, **shared,
         )  # fmt: skip
     for line in lines:

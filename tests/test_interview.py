@@ -85,7 +85,7 @@ def brief(llava: Mllm, whole: Held, tmp_path_factory: pytest.TempPathFactory) ->
     """The same in brief, from the same answers and a few more."""
     out = tmp_path_factory.mktemp("brief") / "answers"
     shutil.copytree(whole.out, out)
-    return interviewed(llava, shown(), out, few=2, thorough=False, scores=("q-align", "levels"), prior={"blur": 2, "clean": 1})
+    return interviewed(llava, shown(), out, few=2, thorough=False, scores=("q-align", "q-bench"), prior={"blur": 2, "clean": 1})
 
 
 def lines(out: Path) -> list[dict[str, Any]]:
@@ -164,7 +164,7 @@ def test_in_brief_only_the_forced_choice_is_about_all(brief: Held) -> None:
     assert [len(own.table) for own in found.answers.values()] == [15, 15, 15, 10, 10, 10]
     assert {row["n"] for row in found.controls.table} == {10}
     assert [own.agreement.images for own in found.consistency.values()] == [10, 10, 10, 10]
-    assert list(found.quality) == ["q-align", "levels"] and len(found.quality["q-align"].table) == 10
+    assert list(found.quality) == ["q-align", "q-bench"] and len(found.quality["q-align"].table) == 10
     assert {kind: own["method"] for kind, own in found.score_consistency.items()} == {
         "paraphrases": "q-align",
         "pixels": "q-align",
@@ -174,6 +174,9 @@ def test_in_brief_only_the_forced_choice_is_about_all(brief: Held) -> None:
 
 
 def test_nothing_is_asked_twice(llava: Mllm, whole: Held, brief: Held) -> None:
+    assert sum("run" in row for row in lines(whole.out)) == 3, (
+        "all, the few, and pairs: what is asked ahead is all that is asked"
+    )
     for held in (whole, brief):
         keys = [row["key"] for row in lines(held.out) if "key" in row]
         assert len(set(keys)) == len(keys) and held.passes > 0

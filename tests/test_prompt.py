@@ -171,7 +171,21 @@ def test_several_images_per_question_are_given_as_each_processor_wants_them() ->
     assert [[int(np.asarray(image)[0, 0, 0]) for image in row] for row in nested.calls[-1][0]] == [[0, 1], [2, 3]]
     encode(flat, pairs, ["a", "b"])
     assert [int(image[0, 0, 0]) for image in flat.calls[-1][0]] == [0, 1, 2, 3]
-    tried = len(flat.calls)
-    encode(flat, [IMAGE], ["a"])  # one image per question is another way of calling, found apart
-    encode(flat, pairs, ["a", "b"])
-    assert len(flat.calls) == tried + 2 and len(flat.calls[-1][0]) == 4
+
+
+class Mixed(Flat):
+    """One that wants one list for single images, and one list per stimulus for several."""
+
+    def __call__(self, images: Any, text: list[str], **options: Any) -> dict[str, torch.Tensor]:
+        if len(images) != len(text) or isinstance(images[0], list) and len(images[0]) == 1:
+            raise ValueError("otherwise, please")
+        self.calls.append((images, options))
+        return {"input_ids": torch.ones(len(text), max(map(len, text)), dtype=torch.long)}
+
+
+def test_how_single_images_are_given_says_nothing_about_several() -> None:
+    mixed = Mixed()
+    for _ in range(2):
+        encode(mixed, [IMAGE, IMAGE], ["a", "b"])
+        encode(mixed, [(IMAGE, IMAGE + 1)] * 2, ["a", "b"])
+    assert [isinstance(images[0], list) for images, _ in mixed.calls] == [False, True, False, True]

@@ -527,6 +527,23 @@ def test_a_stimulus_that_does_not_even_fit_alone_is_left_out(llava: Mllm, six: S
     same({name: found[name] for name in plain}, plain)
 
 
+def test_answers_that_are_no_numbers_are_left_out_and_asked_again_later(llava: Mllm, six: StimulusSet, tmp_path: Path) -> None:
+    plain = ask(llava, six, [SCORED, FREE], tmp_path / "plain", batch_size=6)
+
+    def overflow(module: Any, args: Any, output: torch.Tensor) -> torch.Tensor:
+        return output.index_fill(0, torch.tensor([2]), torch.nan)
+
+    for asks in ([SCORED], [FREE]):
+        handle = llava.model.lm_head.register_forward_hook(overflow)
+        found = ask(llava, six, asks, tmp_path / "a", batch_size=6)[asks[0].name]
+        handle.remove()
+        assert found.ids == ("s0", "s1", "s3", "s4", "s5") and not np.isnan(found.loglik).any()
+        assert (
+            f"Its answer to '{asks[0].name}' has NaN for a probability. Load the model in another dtype" in found.skipped["s2"]
+        )
+    same(ask(llava, six, [SCORED, FREE], tmp_path / "a", batch_size=6), plain)
+
+
 def test_other_errors_of_the_model_get_out_and_leave_nothing_running(llava: Mllm, six: StimulusSet, tmp_path: Path) -> None:
     before = set(threading.enumerate())
     handle = llava.model.register_forward_pre_hook(lambda *_: 1 / 0)

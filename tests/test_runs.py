@@ -17,7 +17,7 @@ from stimuli.errors import InputError
 
 SMALL: dict[str, Any] = {
     "references": 10, "train_references": 10, "steps": 1, "batch_size": 8, "levels": (3, 5), "n_boot": 100, "folds": 3,
-    "progress": False,
+    "progress": False, "few": 2, "repeats": 2,
 }  # fmt: skip
 
 
@@ -37,6 +37,8 @@ def test_results_have_every_part_and_every_number_is_finite_or_null(finished: An
     sites = [row["site"] for row in results["survival"]["base"]]
     assert sites[:3] == ["pixels", "processed", "vision.embed"] and sites[-1].startswith("llm.")
     assert [row["site"] for row in results["survival"]["baselines"]] == ["baseline:pixel-statistics", "baseline:random-weights"]
+    said = {"base", "open", "blind", "arms", "protocols", "controls", "consistency", "thresholds", "quality", "score_consistency"}
+    assert said | {"bias", "preference", "unsaid", "gallery", "notes", "few_references"} == set(results["perception"])
     assert results["provenance"]["model"]["checksum"] and results["provenance"]["config"]["seed"] == 0
 
 
@@ -44,6 +46,7 @@ def test_results_have_every_part_and_every_number_is_finite_or_null(finished: An
 def test_figures_come_as_png_pdf_svg_and_csv(finished: Any) -> None:
     names = {path.stem for path in (finished.folder / "figures").glob("*.png")}
     assert {"survival", "survival_arms", "tuning", "distance", "plane", "responses", "confusion"} <= names
+    assert {"protocols", "controls", "types", "agreement", "bias", "templates", "quality", "flips", "unsaid", "gallery"} <= names
     for name in names:
         for ending in ("png", "pdf", "svg", "csv"):
             assert (finished.folder / "figures" / f"{name}.{ending}").stat().st_size > 100
@@ -77,7 +80,7 @@ def test_a_killed_exam_goes_on_and_gives_the_same(finished: Any, tmp_path: Path,
 
     monkeypatch.setattr(examination, "draw_all", lambda *_: {})  # neither figures nor the plane are compared here
     monkeypatch.setattr(examination, "plane", lambda *_: SimpleNamespace(as_dict=lambda: None))
-    two = {**SMALL, "arms": ("projector", "llm")}  # each arm is what it is among others
+    two = {**SMALL, "arms": ("projector", "llm"), "interview": "off"}  # each arm is what it is among others
     real = examination._arm
 
     def dies(name: str, *arguments: Any) -> Any:
@@ -114,7 +117,7 @@ def test_the_users_own_images_with_one_of_them_broken(tmp_path: Path) -> None:
         Image.fromarray(picture).save(folder / f"{i}.png")
     broken = folder / "4.png"
     broken.write_bytes(broken.read_bytes()[:200])
-    settings = {**SMALL, "references": 8, "arms": (), "images": str(folder)}
+    settings = {**SMALL, "references": 8, "arms": (), "images": str(folder), "interview": "off"}
     done = sn.exam("embedded", tmp_path / "run", **settings)
     assert [row["id"] for row in done.results["stimuli"]["skipped"]] == [broken.name]
     assert done.results["stimuli"]["exam"]["references"] == 8 and broken.name in done.report.read_text()

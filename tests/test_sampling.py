@@ -119,6 +119,15 @@ def test_an_empty_answer_has_no_confidence() -> None:
     assert np.isnan(found)
 
 
+def test_an_answer_with_a_probability_that_is_no_number_is_told() -> None:
+    logits = np.zeros((3, 3, 5))
+    logits[1, 1, 2] = np.nan
+    logits[:, 2, 0] = -np.inf
+    notes = noted([[1, 1, 1]] * 3, logits)
+    notes.over(torch.ones(3, 3, dtype=torch.long), torch.zeros(3, 3, dtype=torch.bool))
+    assert notes.sound == [True, False, True]
+
+
 def test_nothing_is_noted_before_the_first_step() -> None:
     assert Probabilities().steps == 0
 

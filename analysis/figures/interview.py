@@ -96,10 +96,10 @@ def _types(part: Part) -> Made:
     found = part.get("base")
     if not found or not found.get("by_type"):
         return None
-    made, axes = canvas(8.2, 1.2 + 0.19 * max(len(found["by_type"]), len(found["by_severity"])), 1, 2)
-    draw_accuracy_by(axes[0], found["by_type"], "type", found["chance"])
-    draw_accuracy_by(axes[1], found["by_severity"], "severity", found["chance"])
-    tables = (("type", found["by_type"]), ("severity", found["by_severity"]))
+    tables = [(by, found[f"by_{by}"]) for by in ("type", "severity") if found.get(f"by_{by}")]
+    made, axes = canvas(4.1 * len(tables), 1.2 + 0.19 * max(len(rows) for _, rows in tables), 1, len(tables), squeeze=False)
+    for ax, (by, rows) in zip(axes[0], tables, strict=True):
+        draw_accuracy_by(ax, rows, by, found["chance"])
     return made, [{"by": by, **row} for by, rows in tables for row in rows]
 
 
@@ -114,13 +114,13 @@ def _thresholds(part: Part) -> Made:
 
 
 def _quality(part: Part) -> Made:
-    found = {name: entry for name, entry in (part.get("quality") or {}).items() if entry["correlations"]["srcc"] is not None}
-    if not found:
+    found = part.get("quality") or {}
+    name = next((name for name, entry in found.items() if entry["correlations"]["srcc"] is not None), None)
+    if name is None:
         return None
-    made, axes = canvas(8.2, 3.2, 1, 2)
-    name, entry = next(iter(found.items()))
-    draw_quality(axes[0], {**entry["correlations"], "name": name})
-    truth = {"mos": "opinion", "ssim": "SSIM", "psnr": "PSNR"}[entry["truth"]]
+    made, axes = canvas(8.2, max(3.2, 1.0 + 0.45 * len(found)), 1, 2)
+    draw_quality(axes[0], {**found[name]["correlations"], "name": name})
+    truth = {"mos": "opinion", "ssim": "SSIM", "psnr": "PSNR"}[found[name]["truth"]]
     axes[0].set_ylabel(truth)
     draw_correlations(axes[1], {own: each["correlations"] for own, each in found.items()})
     axes[1].set_title(f"Agreement of scores with {truth}", fontsize=8.5)
@@ -187,7 +187,7 @@ def _templates(part: Part) -> Made:
     made, axes = canvas(8.2, 0.8 * len(found) + 0.42 * sum(shown), len(found), 1, squeeze=False, height_ratios=shown)
     for ax, (name, entry) in zip(axes[:, 0], found.items(), strict=True):
         template_bias.draw_templates(ax, entry, most=6)
-        ax.set_title(f"descriptions of {name}: {ax.get_title(loc='left')}", fontsize=8.5)
+        ax.set_title(f"{name.capitalize()}: {ax.get_title(loc='left')}", fontsize=8.5)
     return made, [{"described": name, **row} for name, entry in found.items() for row in entry["templates"]]
 
 
@@ -210,7 +210,7 @@ def _preference(part: Part) -> Made:
     if not found or found["accuracy"] is None:
         return None
     shown = {
-        "accuracy": ("right", 0.5), "both_right": ("right in both orders", 0.25), "turns": ("turns with the order of the images", None),
+        "accuracy": ("right", 0.5), "both_right": ("right in both orders", 0.25), "turns": ("turns with the order of the images", 0.5),
         "says_first": ("the image shown first", 0.5),
     }  # fmt: skip
     rows = [

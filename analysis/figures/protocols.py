@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from analysis.figures.style import CLASS_COLOURS, percent_axis
 
 Entry = Mapping[str, Any]
@@ -20,13 +18,12 @@ def draw_protocols(ax: Any, entries: Mapping[str, Entry]) -> None:
         entries: name → ``Answers.as_dict()``.
     """
     names = list(entries)
-    for y, name in enumerate(names):
-        entry = entries[name]
+    for y, entry in enumerate(entries.values()):
         value, low, high = (entry[key] for key in ("balanced_accuracy", "balanced_low", "balanced_high"))
-        ax.errorbar([value], [y], xerr=[[max(0.0, value - low)], [max(0.0, high - value)]], color=CLASS_COLOURS[0], marker="o", capsize=2.5,
-                    label="balanced accuracy" if y == 0 else None)  # fmt: skip
+        ax.errorbar([value], [y], xerr=_arms(value, low, high), color=CLASS_COLOURS[0], marker="o", capsize=2.5,
+                    label=_once(ax, "balanced accuracy"))  # fmt: skip
         if entry["unparsed"] > 0:
-            ax.plot([entry["unparsed"]], [y], color="#888888", marker="x", ls="", label=_once(ax, "unparsed"))
+            ax.plot([entry["unparsed"]], [y], color="#888888", marker="x", ls="", zorder=4, label=_once(ax, "unparsed"))
     chance = entries[names[0]]["chance"]
     ax.axvline(chance, color="#999999", lw=0.9, ls=":", label=f"chance {100 * chance:.1f} %")
     ax.set_yticks(range(len(names)), [f"{name}\n{entries[name]['references']} references" for name in names], fontsize=7)
@@ -34,12 +31,7 @@ def draw_protocols(ax: Any, entries: Mapping[str, Entry]) -> None:
     ax.set_xlim(-0.02, 1.02)
     ax.set_title("Right, by the way of asking")
     percent_axis(ax.xaxis)
-    ax.legend(loc="upper left", bbox_to_anchor=(0.0, -0.12), ncols=3, fontsize=7)
-
-
-def _once(ax: Any, label: str) -> str | None:
-    """A label that the legend does not have yet."""
-    return None if label in ax.get_legend_handles_labels()[1] else label
+    _legend(ax)
 
 
 def draw_controls(axes: Any, entry: Entry) -> None:
@@ -50,38 +42,26 @@ def draw_controls(axes: Any, entry: Entry) -> None:
         entry: ``Blind.as_dict()``.
     """
     rows = entry["table"]
-    y = np.arange(len(rows))
     columns = (
-        ("balanced_accuracy", "low", "high", "balanced accuracy"),
+        ("balanced_accuracy", "low", "high", f"balanced accuracy ({rows[0]['n']} images)"),
         ("same_answer", "same_low", "same_high", "same answer as with the image"),
     )
     for ax, (key, low, high, title) in zip(axes, columns, strict=True):
-        value = np.array([row[key] for row in rows])
-        bars = np.maximum([value - [row[low] for row in rows], [row[high] for row in rows] - value], 0)
-        shades = ["#555555", *[CLASS_COLOURS[0]] * (len(rows) - 1)]
-        ax.barh(
-            y,
-            value,
-            0.6,
-            color=shades,
-            edgecolor="white",
-            hatch=None,
-            xerr=bars,
-            error_kw={"capsize": 2.5, "lw": 1, "ecolor": "#E69F00"},
-        )
-        ax.set_title(f"{title} ({rows[0]['n']} images)", fontsize=8.5)
-        ax.set_xlim(0, 1.02)
-        ax.grid(axis="y", visible=False)
-        percent_axis(ax.xaxis)
+        for y, row in enumerate(rows):
+            _bar(ax, y, row[key], row[low], row[high], CLASS_COLOURS[0] if y else "#555555")
+        _share_axis(ax, title)
     axes[0].axvline(entry["chance"], color="#000000", lw=0.9, ls=":")
-    axes[0].annotate(f"chance {100 * entry['chance']:.1f} %", (entry["chance"], 1.0), xycoords=("data", "axes fraction"), xytext=(3, -2),
-                     textcoords="offset points", fontsize=6.5, va="top")  # fmt: skip
-    axes[0].set_yticks(y, [row["what"] for row in rows])
+    side, gap = ("left", 3) if entry["chance"] < 0.6 else ("right", -3)
+    axes[0].annotate(f"chance {100 * entry['chance']:.1f} %", (entry["chance"], 1.0), xycoords=("data", "axes fraction"), xytext=(gap, -2),
+                     textcoords="offset points", fontsize=6.5, va="top", ha=side)  # fmt: skip
+    axes[0].set_yticks(range(len(rows)), [row["what"] for row in rows])
     axes[0].set_ylim(len(rows) - 0.4, -0.9)
 
 
 def draw_accuracy_by(ax: Any, rows: Sequence[Entry], key: str, chance: float) -> None:
     """Share of right answers per distortion type, or per bin of measured severity, with intervals over references.
+
+    What is of one reference alone has no interval and is hollow.
 
     Args:
         ax: axes.
@@ -89,26 +69,16 @@ def draw_accuracy_by(ax: Any, rows: Sequence[Entry], key: str, chance: float) ->
         key: ``type`` or ``severity``.
         chance: of the classes asked about.
     """
-    y = np.arange(len(rows))
-    for at, row in zip(y, rows, strict=True):
-        known = row["low"] is not None
-        bars = [[max(0.0, row["accuracy"] - row["low"])], [max(0.0, row["high"] - row["accuracy"])]] if known else None
-        ax.errorbar(
-            [row["accuracy"]],
-            [at],
-            xerr=bars,
-            color=CLASS_COLOURS[0],
-            marker="o",
-            ms=4,
-            capsize=2,
-            mfc=None if known else "white",
-        )
-        ax.annotate(str(row["n"]), (1.02, at), xycoords=("axes fraction", "data"), fontsize=6, va="center", color="#555555")
+    for y, row in enumerate(rows):
+        arms = _arms(row["accuracy"], row["low"], row["high"])
+        ax.errorbar([row["accuracy"]], [y], xerr=arms, color=CLASS_COLOURS[0], marker="o", ms=4, capsize=2,
+                    mfc="white" if arms is None else None)  # fmt: skip
+        ax.annotate(str(row["n"]), (1.02, y), xycoords=("axes fraction", "data"), fontsize=6, va="center", color="#555555")
     ax.axvline(chance, color="#999999", lw=0.9, ls=":")
-    ax.set_yticks(y, [str(row[key]).replace("_", " ") for row in rows], fontsize=6.5)
+    ax.set_yticks(range(len(rows)), [str(row[key]).replace("_", " ") for row in rows], fontsize=6.5)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.set_xlim(-0.03, 1.03)
-    ax.set_xlabel("right answers (number of images on the right)")
+    ax.set_xlabel("right answers; dotted: chance; on the right: images", fontsize=7.5)
     ax.set_title({"type": "By distortion type", "severity": "By measured severity, PSNR in dB"}[key], fontsize=8.5)
     percent_axis(ax.xaxis)
 
@@ -121,19 +91,47 @@ def draw_shares(ax: Any, rows: Sequence[Entry], title: str) -> None:
         rows: ``what``, ``share``, ``low``, ``high`` and, where it means something, ``chance``.
         title: of the axes.
     """
-    y = np.arange(len(rows))
-    for at, row in zip(y, rows, strict=True):
-        known = row["low"] is not None
-        bars = [[max(0.0, row["share"] - row["low"])], [max(0.0, row["high"] - row["share"])]] if known else None
-        ax.barh([at], [row["share"]], 0.6, color=CLASS_COLOURS[0], edgecolor="white", xerr=bars,
-                error_kw={"capsize": 2.5, "lw": 1, "ecolor": "#E69F00"})  # fmt: skip
+    for y, row in enumerate(rows):
+        _bar(ax, y, row["share"], row["low"], row["high"], CLASS_COLOURS[0])
         if row.get("chance") is not None:
-            ax.plot([row["chance"]] * 2, [at - 0.4, at + 0.4], color="black", ls=":", lw=1.2, label=_once(ax, "by chance"))
-    ax.set_yticks(y, [row["what"] for row in rows])
+            ax.plot([row["chance"]] * 2, [y - 0.4, y + 0.4], color="black", ls=":", lw=1.2)
+            ax.set_xlabel("dotted: by chance", fontsize=7.5)
+    _share_axis(ax, title)
+    ax.set_yticks(range(len(rows)), [row["what"] for row in rows])
     ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.set_xlim(0, 1.02)
+
+
+def _bar(ax: Any, y: float, share: float, low: float | None, high: float | None, shade: str) -> None:
+    """A share as a bar, with its interval where it is known."""
+    ax.barh([y], [share], 0.6, color=shade, edgecolor="white", xerr=_arms(share, low, high),
+            error_kw={"capsize": 2.5, "lw": 1, "ecolor": "#E69F00"})  # fmt: skip
+
+
+def _share_axis(ax: Any, title: str) -> None:
     ax.set_title(title, fontsize=8.5)
+    ax.set_xlim(0, 1.02)
     ax.grid(axis="y", visible=False)
     percent_axis(ax.xaxis)
-    if ax.get_legend_handles_labels()[1]:
-        ax.legend(loc="lower right", fontsize=7)
+
+
+def _arms(value: float, low: float | None, high: float | None) -> list[list[float]] | None:
+    """How far an interval goes down and up from its value; None where it is not known."""
+    if low is None or high is None or low != low or high != high:
+        return None
+    return [[max(0.0, value - low)], [max(0.0, high - value)]]
+
+
+def _once(ax: Any, label: str) -> str | None:
+    """A label that the legend does not have yet."""
+    return None if label in ax.get_legend_handles_labels()[1] else label
+
+
+def _legend(ax: Any) -> None:
+    """In one row below the labels of the x axis, however tall the axes are; errorbars first."""
+    from matplotlib.transforms import offset_copy
+
+    below = offset_copy(ax.transAxes, ax.figure, y=-0.22, units="inches")
+    handles, labels = ax.get_legend_handles_labels()
+    order = sorted(range(len(labels)), key=lambda i: labels[i] != "balanced accuracy")
+    ax.legend([handles[i] for i in order], [labels[i] for i in order], loc="upper left", bbox_to_anchor=(0.0, 0.0),
+              bbox_transform=below, ncols=3, fontsize=7)  # fmt: skip
