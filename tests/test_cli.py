@@ -52,6 +52,8 @@ COMMANDS = (
     "extract",
     "probe",
     "ask",
+    "rate",
+    "compare",
     "tune",
     "distance",
     "report",

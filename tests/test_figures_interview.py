@@ -259,5 +259,8 @@ def test_what_is_not_said_is_drawn_from_its_own_part(part: dict[str, Any]) -> No
     (ax,), rows = made("unsaid_types", part)
     assert rows == part["unsaid"]["by_type"]
     assert len(ticks(ax)) == sum(row["site"] == part["unsaid"]["site"] for row in part["unsaid"]["by_type"])
+    own = [row for row in part["unsaid"]["by_type"] if row["site"] == part["unsaid"]["site"]]
+    (alone,), _ = made("unsaid_types", {"unsaid": {**part["unsaid"], "by_type": own}})
+    assert len(own) < len(rows) and alone.figure.get_figheight() == ax.figure.get_figheight(), "room for what is drawn alone"
     axes, rows = made("gallery", part)
     assert len(axes) == 4 and [len(ax.images) for ax in axes] == [1, 1, 0, 0] and all("png" not in row for row in rows)

@@ -56,14 +56,15 @@ def test_an_unknown_interval_is_not_drawn(unknown: Any) -> None:
     assert not right.collections and right.lines[0].get_markerfacecolor() == "white", "hollow"
 
 
-def control(name: str, value: float, low: Any, high: Any, same: float = 1.0) -> dict[str, Any]:
-    return {"view": name, "what": f"{name} image", "n": 40, "balanced_accuracy": value, "low": low, "high": high, "same_answer": same,
-            "same_low": low, "same_high": high}  # fmt: skip
+def control(name: str, value: float, low: Any, high: Any, same: tuple[Any, ...] = (1.0, None, None)) -> dict[str, Any]:
+    agreed = dict(zip(("same_answer", "same_low", "same_high"), same, strict=True))
+    return {"view": name, "what": f"{name} image", "n": 40, "balanced_accuracy": value, "low": low, "high": high, **agreed}
 
 
 def test_controls_stand_below_the_image_with_accuracy_and_same_answers() -> None:
     left, right = panels(1, 2, sharey=True)
-    rows = [control("seen", 0.8, 0.7, 0.9), control("grey", 0.25, 0.2, 0.3, 0.4), control("other", 0.1, 0.05, 0.2, 0.0)]
+    rows = [control("seen", 0.8, 0.7, 0.9, (1.0, 1.0, 1.0)), control("grey", 0.25, 0.2, 0.3, (0.4, 0.35, 0.5)),
+            control("other", 0.1, 0.05, 0.2, (0.0, 0.1, 0.2))]  # fmt: skip
     draw_controls((left, right), {"chance": 0.25, "table": rows})
     assert [bar.get_width() for bar in left.patches] == [0.8, 0.25, 0.1] and [bar.get_width() for bar in right.patches] == [
         1,
@@ -72,7 +73,7 @@ def test_controls_stand_below_the_image_with_accuracy_and_same_answers() -> None
     ]
     assert [bar.get_y() + bar.get_height() / 2 for bar in left.patches] == pytest.approx([0, 1, 2])
     assert spans(left) == [[0.7, 0.9], [0.2, 0.3], [0.05, 0.2]]
-    assert spans(right) == [[0.7, 1.0], [0.2, 0.4], [0.0, 0.2]], "an end on the wrong side of its value is at the value"
+    assert spans(right) == [[1, 1], [0.35, 0.5], [0, 0.2]], "an end on the wrong side of its value is at the value"
     assert [tick.get_text() for tick in left.get_yticklabels()] == ["seen image", "grey image", "other image"]
     assert left.patches[0].get_facecolor() != left.patches[1].get_facecolor() == left.patches[2].get_facecolor()
     assert left.get_title(loc="left") + left.get_title() == "balanced accuracy (40 images)"

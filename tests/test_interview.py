@@ -92,6 +92,7 @@ def lines(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for path in out.glob("answers-*.jsonl") for line in path.read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_an_expert_is_right_in_every_protocol(whole: Held) -> None:
     found = whole.found.answers
     assert list(found) == ["forced-choice", "forced-choice, sum", "forced-choice, calibrated", "multiple-choice", "yes-no", "open",
@@ -107,6 +108,7 @@ def test_an_expert_is_right_in_every_protocol(whole: Held) -> None:
     assert whole.found.few == 2 and whole.found.notes == ()
 
 
+@pytest.mark.slow
 def test_an_expert_needs_the_image_and_says_the_same_again(whole: Held) -> None:
     kept = {row["view"]: row["balanced_accuracy"] for row in whole.found.controls.table}
     assert [kept[name] for name in ("image", "shuffled", "other-same", "other-class")] == [1, 1, 1, 0]
@@ -123,6 +125,7 @@ def test_an_expert_needs_the_image_and_says_the_same_again(whole: Held) -> None:
     assert twice["repeats"].agreement.unanimous.value < 1, "a tenth of what is drawn is wrong"
 
 
+@pytest.mark.slow
 def test_an_expert_knows_quality(whole: Held) -> None:
     rated = whole.found.quality
     assert list(rated) == ["levels", "q-bench", "q-align"] and all(len(own.table) == 15 for own in rated.values())
@@ -139,6 +142,7 @@ def test_an_expert_knows_quality(whole: Held) -> None:
     assert all(own["flips"]["images"] == 10 for own in again.values())
 
 
+@pytest.mark.slow
 def test_the_evidence_of_bias_comes_from_the_same_answers(whole: Held) -> None:
     found = whole.found.bias
     assert found.divergence.n == 15 and found.about_class.row("class")["corrected"] == pytest.approx(
@@ -151,6 +155,7 @@ def test_the_evidence_of_bias_comes_from_the_same_answers(whole: Held) -> None:
     assert whole.found.thresholds and [row["type"] for row in whole.found.thresholds.table] == ["jpeg", "gaussian_blur"]
 
 
+@pytest.mark.slow
 def test_in_brief_only_the_forced_choice_is_about_all(brief: Held) -> None:
     found = brief.found
     assert list(found.answers) == [
@@ -173,6 +178,7 @@ def test_in_brief_only_the_forced_choice_is_about_all(brief: Held) -> None:
     assert found.bias.divergence.against[1]["against"] == "prior" and found.bias.contradictions
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_twice(llava: Mllm, whole: Held, brief: Held) -> None:
     assert sum("run" in row for row in lines(whole.out)) == 3, (
         "all, the few, and pairs: what is asked ahead is all that is asked"
@@ -188,6 +194,7 @@ def test_nothing_is_asked_twice(llava: Mllm, whole: Held, brief: Held) -> None:
     assert again.passes == 0 and json.dumps(again.found.as_dict()) == json.dumps(whole.found.as_dict())
 
 
+@pytest.mark.slow
 def test_everything_is_json_and_has_its_rows(whole: Held, brief: Held, tmp_path: Path) -> None:
     entry = whole.found.as_dict()
     assert set(entry) == {"protocols", "controls", "consistency", "thresholds", "quality", "score_consistency", "preference", "bias",
@@ -210,6 +217,7 @@ def test_everything_is_json_and_has_its_rows(whole: Held, brief: Held, tmp_path:
     assert brief.found.as_dict()["preference"] is None and brief.found.tables()["preferences"] == []
 
 
+@pytest.mark.slow
 def test_a_processor_that_takes_one_image_alone_leaves_a_note(llava: Mllm, whole: Held, tmp_path: Path) -> None:
     record = tmp_path / "answers" / "model.json"
     record.parent.mkdir()

@@ -32,7 +32,7 @@ def test_the_wheel_holds_everything_and_examines_from_another_folder(tmp_path: P
     environment = {**os.environ, "PYTHONPATH": str(site)}
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    small = ["references=6", "arms=[]", "folds=3", "levels=[5]", "n_boot=50", "random_baseline=false"]
+    small = ["references=6", "arms=[]", "folds=3", "levels=[5]", "n_boot=50", "random_baseline=false", "few=2", "repeats=2"]
     options = [part for pair in small for part in ("--set", pair)]
     command = [
         sys.executable,

@@ -15,7 +15,7 @@ from hooks.load import Mllm
 from stimuli.errors import InputError
 from stimuli.types import Stimulus
 from tests.speakers import Rule
-from tests.test_quality import QUIET, answering, painted, seen
+from tests.test_quality import QUIET, answering, painted, seen, small
 
 
 def versions(references: int = 2, levels: tuple[int, ...] = (1, 2, 3, 4)) -> list[Stimulus]:
@@ -149,7 +149,7 @@ def one_at_a_time(llava: Mllm) -> Mllm:
 
 def test_a_processor_that_takes_one_image_alone_is_told(llava: Mllm) -> None:
     with pytest.raises(InputError, match="one image per question"):
-        preference(one_at_a_time(llava), versions(), **QUIET)
+        preference(one_at_a_time(llava.with_model(small())), versions(), **QUIET)
 
 
 def test_a_second_time_nothing_is_asked(llava: Mllm, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from stimuli.errors import InputError
 from stimuli.prompts import paraphrases, prompt
 from stimuli.types import StimulusSet
 from stimuli.views import view
-from tests.speakers import speaking
+from tests.test_quality import answering
 
 SAID = {
     "excellent": 0.30, "good": 0.20, "fair": 0.10, "poor": 0.05, "bad": 0.02, "high": 0.04, "fine": 0.05, "average": 0.08,
@@ -50,7 +50,7 @@ def test_scores_by_words_are_the_worth_of_the_words_under_the_models_probabiliti
         return SAID
 
     made = [method(kind) for kind in WORDS]
-    found = respond(speaking(llava, rule), six[:2], [m.ask for m in made], progress=False, workers=0)
+    found = respond(answering(llava, rule), six[:2], [m.ask for m in made], progress=False, workers=0)
     read = {m.name: m.read(found[m.name]) for m in made}
     five = np.array([0.30, 0.20, 0.10, 0.05, 0.02]) / 0.67
     p_good = 0.20**0.01 / (0.20**0.01 + 0.05**0.01)  # logits divided by 100
