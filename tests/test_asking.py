@@ -2,11 +2,13 @@
 
 import csv
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from analysis.figures.interview import draw_interview
 from analysis.quality_methods import method
 from hooks.load import Mllm
 from snellen.asking import Asking, ask_questions, questions_of, rate_images
@@ -20,6 +22,12 @@ from tests.test_quality import answering, painted
 
 HOW: dict[str, Any] = {"progress": False, "workers": 0, "n_boot": 20}
 PLAIN: dict[str, Any] = {"prompt": None, "length_normalised": True, "calibrated": False, "orders": 2, "max_new_tokens": 60}
+
+
+@pytest.fixture
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures in one format."""
+    monkeypatch.setattr("snellen.asking.draw_interview", partial(draw_interview, formats=("png",)))
 
 
 def few() -> StimulusSet:
@@ -43,6 +51,7 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quickly")
 def test_everything_that_was_wanted_is_told_and_written_and_nothing_is_asked_twice(llava: Mllm, tmp_path: Path) -> None:
     wanted: dict[str, Any] = {"repeats": 3, "paraphrases": "ours", "pixels": True, "controls": True}
     lines = told(llava, out=tmp_path / "run", **wanted)
@@ -144,6 +153,7 @@ def rated(llava: Mllm, *methods: str, out: Path | None = None, rule: Rule = expe
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quickly")
 def test_scores_repeats_paraphrases_and_pairs_are_told_and_written(llava: Mllm, tmp_path: Path) -> None:
     wanted: dict[str, Any] = {"repeats": 2, "paraphrases": True, "pairs": True, "max_new_tokens": 9}
     lines = rated(llava, "q-align", "number", out=tmp_path, **wanted)
@@ -167,6 +177,7 @@ def test_scores_repeats_paraphrases_and_pairs_are_told_and_written(llava: Mllm, 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quickly")
 def test_numbers_alone_are_paraphrased_by_words_and_words_alone_are_drawn_as_numbers(llava: Mllm) -> None:
     assert [line.split(":")[0] for line in rated(llava, "number", paraphrases=True)] == [
         "number",
@@ -177,6 +188,7 @@ def test_numbers_alone_are_paraphrased_by_words_and_words_alone_are_drawn_as_num
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quickly")
 def test_what_cannot_be_told_is_said_with_its_reason(llava: Mllm, tmp_path: Path) -> None:
     lines = rated(llava, "number-100", rule=lambda *given: "no idea", repeats=2, out=tmp_path / "scores.csv")
     assert lines[0] == "number-100: no correlation with ssim (no image has a score)"

@@ -12,11 +12,13 @@ from hooks.load import Mllm
 from stimuli.disk import save
 from stimuli.types import StimulusSet
 from tests.speakers import Rule
+from tests.test_asking import quickly
 from tests.test_cli import here, refused
 from tests.test_interview import expert
 from tests.test_mcq_answers import asked, row
 from tests.test_quality import answering, painted, seen
 
+__all__ = ["quickly"]
 Speak = Callable[[Rule], None]
 QUIETLY = ("--no-progress", "--workers", "0")
 
@@ -61,6 +63,7 @@ def test_help_has_every_option_and_its_examples_line_by_line(command: str, optio
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quickly")
 def test_answers_are_told_and_written_and_a_second_run_asks_nothing(speak: Speak, listing: Path, tmp_path: Path) -> None:
     speak(expert)
     arguments = ("ask", "--images", listing, "--out", tmp_path / "run", "--protocol", "open", "--pixels", *QUIETLY)
@@ -74,6 +77,7 @@ def test_answers_are_told_and_written_and_a_second_run_asks_nothing(speak: Speak
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quickly")
 def test_the_options_of_ask_reach_the_model(speak: Speak, listing: Path, tmp_path: Path) -> None:
     prompts: set[str] = set()
 
@@ -122,6 +126,7 @@ def test_questions_of_the_users_own_are_answered(speak: Speak, tmp_path: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quickly")
 def test_scores_are_told_and_written(speak: Speak, tmp_path: Path) -> None:
     shown = save(StimulusSet(painted(2, ("jpeg",), (1, 2, 3)), "few"), tmp_path / "set")
     speak(expert)
@@ -132,6 +137,7 @@ def test_scores_are_told_and_written(speak: Speak, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quickly")
 def test_scores_are_asked_again_and_pairs_compared(speak: Speak, tmp_path: Path) -> None:
     shown = save(StimulusSet(painted(2, ("jpeg",), (1, 2, 3)), "few"), tmp_path / "set")
     speak(expert)
@@ -147,6 +153,7 @@ def test_scores_are_asked_again_and_pairs_compared(speak: Speak, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("quickly")
 def test_the_shipped_model_is_asked_about_built_in_images(tmp_path: Path) -> None:
     small = ("--references", "2", "--levels", "3,5", "--no-progress", "--out")
     assert (
