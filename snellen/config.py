@@ -14,11 +14,27 @@ from stimuli.errors import InputError
 Arm = Literal["projector", "llm", "vision", "vision+constraint"]
 ARMS: tuple[Arm, ...] = ("projector", "llm", "vision", "vision+constraint")
 BUDGETS: Mapping[str, Mapping[str, int | str]] = {
-    "demo": {"references": 40, "train_references": 160, "steps": 100, "batch_size": 32, "interview": "brief", "few": 8},
-    "full": {"references": 80, "train_references": 480, "steps": 400, "batch_size": 32, "interview": "thorough", "few": 24},
+    "demo": {
+        "references": 40,
+        "train_references": 160,
+        "steps": 100,
+        "batch_size": 32,
+        "interview": "brief",
+        "few": 6,
+        "repeats": 3,
+    },
+    "full": {
+        "references": 80,
+        "train_references": 480,
+        "steps": 400,
+        "batch_size": 32,
+        "interview": "thorough",
+        "few": 24,
+        "repeats": 5,
+    },
 }
-"""What a budget sets unless it is set by hand: exam and training references, steps per arm, lessons per step, how much is asked, and
-how many references the longer questions are about."""
+"""What a budget sets unless it is set by hand: exam and training references, steps per arm, lessons per step, how much is asked, how
+many references the longer questions are about, and answers drawn per image."""
 
 
 class ExamConfig(BaseModel):
@@ -40,7 +56,7 @@ class ExamConfig(BaseModel):
     """What is asked besides forced choice and the open question (``analysis.interview``)."""
     few: int
     """References of its longer questions."""
-    repeats: int = 5
+    repeats: int
     """Answers drawn per image of these, at a temperature of 1."""
     prior: dict[str, float] | None = None
     """Class to share of the training templates, where known: answers are held against it."""
