@@ -40,7 +40,8 @@ class Picky:
 
     def __call__(self, images: Any, **options: Any) -> Any:
         self.calls += 1
-        if any(image[0, 0, 0] == 0 for image in images):
+        each = [one for image in images for one in (image if isinstance(image, list) else [image])]  # nested, or flat
+        if any(one[0, 0, 0] == 0 for one in each):
             raise ZeroDivisionError("too dark")
         if len(images) > self.most:
             raise ValueError("too many")
