@@ -145,7 +145,9 @@ def template_counts(
 
 
 def levels_of(scores: Sequence[float] | np.ndarray, low: float = 1.0, high: float = 5.0) -> list[str]:
-    """The level of each score: five equal parts of [low, high], as Q-Align is trained on (Wu et al. 2023, arXiv 2312.17090).
+    """The level of each score: five equal parts of [low, high], the upper end of each included.
+
+    Q-Align is trained on such levels (Wu et al. 2023, arXiv 2312.17090).
 
     Raises:
         InputError: a score outside of [low, high]; NaN is unparsed.
@@ -155,7 +157,8 @@ def levels_of(scores: Sequence[float] | np.ndarray, low: float = 1.0, high: floa
         raise InputError(
             f"Got scores from {np.nanmin(found):g} to {np.nanmax(found):g}. Expected {low:g} to {high:g}. Give their range."
         )
-    part = np.minimum((np.nan_to_num(found, nan=low) - low) / (high - low) * len(LEVELS), len(LEVELS) - 1).astype(int)
+    share = (np.nan_to_num(found, nan=low) - low) / (high - low)
+    part = np.clip(np.ceil(share * len(LEVELS) - 1e-9), 1, len(LEVELS)).astype(int) - 1
     return [UNPARSED if np.isnan(score) else LEVELS[own] for score, own in zip(found, part, strict=True)]
 
 
