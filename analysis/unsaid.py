@@ -21,7 +21,8 @@ from analysis.joined import Joined, join
 from analysis.parsing import UNPARSED
 from analysis.perception import Answers
 from probes.intervals import Interval, holm, interval
-from probes.sweep import COMPONENTS, SweepResult
+from probes.over_sites import COMPONENTS
+from probes.sweep import SweepResult
 from stimuli.errors import InputError
 from stimuli.tables import Row, Table
 from stimuli.taxonomy import CLEAN

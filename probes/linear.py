@@ -32,6 +32,53 @@ class Prediction:
         return np.asarray(self.classes)[self.probabilities.argmax(1)]
 
 
+@dataclass(frozen=True)
+class LinearProbe:
+    """A fitted probe on raw features."""
+
+    coef: np.ndarray
+    """(d, k)."""
+    intercept: np.ndarray
+    """(k,)."""
+    classes: tuple[str, ...]
+    penalty: float
+
+    def logits(self, values: np.ndarray) -> np.ndarray:
+        """(n, k) for values (n, d)."""
+        return np.asarray(values @ self.coef + self.intercept)
+
+    def probabilities(self, values: np.ndarray) -> np.ndarray:
+        """(n, k) for values (n, d)."""
+        return _softmax(self.logits(values))
+
+    def predict(self, values: np.ndarray) -> np.ndarray:
+        """(n,) class names."""
+        return np.asarray(self.classes)[self.logits(values).argmax(1)]
+
+
+def fit(
+    values: np.ndarray, labels: np.ndarray, groups: np.ndarray, *, penalties: Sequence[float] = PENALTIES, seed: int = 0
+) -> LinearProbe:
+    """A linear probe fitted to all rows; several penalties are chosen between by inner folds by reference.
+
+    Args:
+        values: (n, d).
+        labels: (n,) class names.
+        groups: (n,) references.
+        penalties: candidates.
+        seed: of the inner folds.
+
+    Raises:
+        InputError: values that are not finite.
+    """
+    _refuse_infinite(values)
+    classes, targets = np.unique(labels, return_inverse=True)
+    everything = np.arange(len(values))
+    chosen = _chosen(values, targets, groups, [(everything, everything)], list(penalties), seed, len(classes))
+    found = solve(values, targets, np.ones((1, len(values))), chosen, len(classes))
+    return LinearProbe(found.coef[0], found.intercept[0], tuple(str(c) for c in classes), float(chosen[0]))
+
+
 def fit_predict(
     values: np.ndarray,
     labels: np.ndarray,
@@ -57,17 +104,10 @@ def fit_predict(
     Raises:
         InputError: values that are not finite.
     """
-    if not np.isfinite(values).all():
-        rows = np.flatnonzero(~np.isfinite(values).all(axis=1))
-        raise InputError(
-            f"{len(rows)} of {len(values)} activation rows hold NaN or infinity (first row {rows[0]}). "
-            "Extract in float32, or look at these stimuli."
-        )
+    _refuse_infinite(values)
     classes, targets = np.unique(labels, return_inverse=True)
     k, n = len(classes), len(values)
-    chosen = np.array([penalties[len(penalties) // 2]] * len(folds))  # where there is too little to choose by
-    if len(penalties) > 1 and min(_inner_folds(targets[train], groups[train]) for train, _ in folds) > 1:
-        chosen = _choose(values, targets, groups, folds, penalties, seed, k)
+    chosen = _chosen(values, targets, groups, folds, list(penalties), seed, k)
     weights = np.zeros((len(folds), n))
     for row, (train, _) in enumerate(folds):
         weights[row, train] = 1
@@ -76,6 +116,30 @@ def fit_predict(
     for row, (_, test) in enumerate(folds):
         probabilities[test] = _softmax(logits[row, test])
     return Prediction(probabilities, tuple(str(c) for c in classes), tuple(float(c) for c in chosen))
+
+
+def _refuse_infinite(values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        rows = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        raise InputError(
+            f"{len(rows)} of {len(values)} activation rows hold NaN or infinity (first row {rows[0]}). "
+            "Extract in float32, or look at these stimuli."
+        )
+
+
+def _chosen(
+    values: np.ndarray,
+    targets: np.ndarray,
+    groups: np.ndarray,
+    folds: Sequence[Fold],
+    penalties: Sequence[float],
+    seed: int,
+    k: int,
+) -> np.ndarray:
+    """A penalty per outer fold: the only one, the middle one where there is too little to choose by, or the best inner one."""
+    if len(penalties) > 1 and min(_inner_folds(targets[train], groups[train]) for train, _ in folds) > 1:
+        return _choose(values, targets, groups, folds, penalties, seed, k)
+    return np.array([penalties[len(penalties) // 2]] * len(folds))
 
 
 def _choose(

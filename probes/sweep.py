@@ -5,33 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from hooks.store import Activations
 from probes.controls import content_accuracy, shuffled_labels
 from probes.intervals import Difference, balanced_difference, balanced_interval, holm
 from probes.linear import PENALTIES, Prediction, fit_predict
+from probes.over_sites import COMPONENTS, over_sites
 from probes.splits import Fold, grouped_folds
+from probes.targets import Readable, target_of
 from stimuli.errors import InputError
 from stimuli.tables import Table
-from stimuli.taxonomy import taxonomy as load_taxonomy
-
-TARGETS = ("distortion", "type", "level")
-COMPONENTS = ("vision", "projector", "llm")
-
-
-class Readable(Protocol):
-    """What a sweep needs of a store."""
-
-    @property
-    def sites(self) -> tuple[str, ...]: ...  # noqa: D102
-    @property
-    def ids(self) -> tuple[str, ...]: ...  # noqa: D102
-    def read(self, site: str) -> Activations: ...  # noqa: D102
-    def metadata(self, id: str) -> dict[str, Any]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)
@@ -107,25 +93,20 @@ def sweep(
     Raises:
         InputError: unknown target, too few references, or activations that are not finite (the site is named).
     """
-    labels, keep = _labels(store, target, taxonomy)
-    ids = tuple(id for id, k in zip(store.ids, keep, strict=True) if k)
-    groups = np.array([store.metadata(id)["reference"] for id in ids])
+    wanted = target_of(store, target, taxonomy)
+    labels, groups, ids = wanted.values, wanted.groups, wanted.ids
     split = grouped_folds(labels, groups, folds, seed)
-    table: Table = []
     predictions: dict[str, Prediction] = {}
-    given_inputs = dict(inputs or {})
-    features: dict[str, Any] = dict.fromkeys(sites or (*(s for s in given_inputs if s not in store.sites), *store.sites))
-    features |= {site: value for site, value in given_inputs.items() if site in features}
-    features |= {f"baseline:{name}": value for name, value in (baselines or {}).items()}
-    for order, (site, given) in enumerate(tqdm(features.items(), desc="probe", disable=not progress)):
-        rows = _rows(given or store.read(site), ids, site)
-        predictions[site], row = _probe(site, rows, labels, groups, split, penalties, seed, n_boot)
-        table.append({"order": order, **row, "dead_end": site in getattr(store, "dead_ends", ())})
-    return SweepResult(target, table, predictions, labels, groups, ids, int((~keep).sum()), seed, n_boot)
+
+    def measure(site: str, values: np.ndarray) -> dict[str, Any]:
+        predictions[site], row = _probe(values, labels, groups, split, penalties, seed, n_boot)
+        return row
+
+    table = over_sites(store, wanted, measure, sites=sites, baselines=baselines, inputs=inputs, progress=progress)
+    return SweepResult(target, table, predictions, labels, groups, ids, wanted.dropped, seed, n_boot)
 
 
 def _probe(
-    site: str,
     values: np.ndarray,
     labels: np.ndarray,
     groups: np.ndarray,
@@ -134,10 +115,7 @@ def _probe(
     seed: int,
     n_boot: int,
 ) -> tuple[Prediction, dict[str, Any]]:
-    try:
-        found = fit_predict(values, labels, groups, split, penalties=penalties, seed=seed)
-    except InputError as error:
-        raise InputError(f"At site '{site}': {error}") from error
+    found = fit_predict(values, labels, groups, split, penalties=penalties, seed=seed)
     middle = [float(np.median(found.penalties))]
     shuffled = shuffled_labels(labels, groups, seed)
     lost = fit_predict(values, shuffled, groups, split, penalties=middle, seed=seed)
@@ -146,9 +124,6 @@ def _probe(
     content, content_chance = content_accuracy(values, groups, seed)
     counts = np.unique(labels, return_counts=True)[1]
     row = {
-        "site": site,
-        "component": _component(site),
-        "dim": values.shape[1],
         "n": len(labels),
         "references": len(np.unique(groups)),
         "score": score.value,
@@ -222,63 +197,3 @@ def compare_runs(before: SweepResult, after: SweepResult) -> Table:
     for row, p in zip(rows, holm([row["p"] for row in rows]) if rows else [], strict=True):
         row["p_holm"] = p
     return rows
-
-
-def _labels(store: Readable, target: str, taxonomy: str | Path) -> tuple[np.ndarray, np.ndarray]:
-    """Labels of the labelled stimuli, and which stimuli those are."""
-    if target not in TARGETS:
-        raise InputError(f"Unknown target '{target}'. Expected one of {', '.join(TARGETS)}. Use one of these.")
-    chosen = load_taxonomy(taxonomy)
-    found: list[str | None] = []
-    for id in store.ids:
-        known = store.metadata(id)
-        told: dict[str, Any] = {
-            "parts": known.get("parts") or (),
-            "source": known.get("source"),
-            "parameter": known.get("signed_param"),
-        }
-        label = chosen.label_of(known["type"], bool(known.get("is_identity")), known.get("level"), **told)
-        if target == "type" and label is not None:
-            label = known["type"] or "clean"
-        if target == "level" and label is not None and known["type"] is not None:
-            label = f"level {known['level']}" if known["level"] is not None else None
-        found.append(label)
-    keep = np.array([label is not None for label in found], bool)
-    labels = np.array([label for label in found if label is not None])
-    if len(np.unique(labels)) < 2:
-        raise InputError(
-            f"The target '{target}' needs at least two classes among the stimuli, "
-            f"got {sorted(set(labels.tolist())) or 'none'}. Show distorted versions (sn.stimuli.distorted_set) or give their types in a CSV."
-        )
-    return labels, keep
-
-
-def _rows(activations: Activations, ids: tuple[str, ...], site: str) -> np.ndarray:
-    """The rows of the labelled stimuli, in their order."""
-    if activations.offsets is not None:
-        raise InputError(
-            f"At site '{site}' every stimulus has several rows (tokens); a probe needs one. Extract with pool='mean', 'max', "
-            "'last', 'cls' or 'grid:G'."
-        )
-    at = {id: row for row, id in enumerate(activations.ids)}
-    missing = [id for id in ids if id not in at]
-    if missing:
-        raise InputError(
-            f"'{site}' lacks {len(missing)} of {len(ids)} stimuli (first: {missing[0]}). Extract it on the same set."
-        )
-    same = activations.ids == ids
-    values = np.asarray(activations.values if same else activations.values[[at[id] for id in ids]], float)
-    wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
-    if len(wrong):
-        raise InputError(
-            f"At site '{site}': {len(wrong)} of {len(ids)} activation rows hold NaN or infinity (stimuli "
-            f"{', '.join(ids[row] for row in wrong[:3])}). Extract in float32, or look at these stimuli."
-        )
-    return values
-
-
-def _component(site: str) -> str:
-    if site.startswith("baseline:"):
-        return "baseline"
-    name = site.split(".")[0]
-    return name if name in COMPONENTS else "input"

@@ -185,7 +185,7 @@ def test_the_result_is_frozen(result: SweepResult) -> None:
 
 
 def test_wrong_input_is_refused_in_words() -> None:
-    with pytest.raises(InputError, match="Unknown target 'colour'. Expected one of distortion, type, level"):
+    with pytest.raises(InputError, match="Unknown target 'colour'. or no stimulus has it. Expected one of distortion, level"):
         sweep(store(), "colour", progress=False)
     with pytest.raises(InputError, match="Unknown taxonomy 'paper9'"):
         sweep(store(), taxonomy="paper9", progress=False)
