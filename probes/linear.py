@@ -1,19 +1,26 @@
-"""A linear probe: standardise, multinomial logistic regression, penalty by nested grouped cross-validation."""
+"""A linear probe: standardise, multinomial logistic regression, penalty by nested grouped cross-validation.
+
+Where the outer folds share out all rows, the inner folds of a fold are the other ones: a probe that was trained without the folds i
+and j serves both, j to choose the penalty of fold i and i to choose that of fold j. That is nested cross-validation as by hand, at
+half the number of fits.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
 
 import numpy as np
 
-from probes.solver import solve
+from probes.solver import Problems, path, solve
 from probes.splits import Fold, grouped_folds
 from stimuli.errors import InputError
 
-PENALTIES = (1.0, 10.0, 100.0, 1000.0)
+PENALTIES = (0.1, 1.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 10000.0)
 INNER = 3
-"""Inner folds that choose the penalty, within each outer training set."""
+"""Inner folds that choose the penalty where the outer ones cannot."""
 
 
 @dataclass(frozen=True)
@@ -21,15 +28,17 @@ class Prediction:
     """Out-of-fold predictions: no row was predicted by a probe that saw its reference."""
 
     probabilities: np.ndarray
-    """(n, k)."""
+    """(n, k); NaN in rows that no fold tests."""
     classes: tuple[str, ...]
     penalties: tuple[float, ...]
-    """The penalty chosen in each fold."""
+    """The penalty chosen in each fold; NaN where an estimator chose its own."""
 
     @property
     def predicted(self) -> np.ndarray:
-        """(n,) class names."""
-        return np.asarray(self.classes)[self.probabilities.argmax(1)]
+        """(n,) class names; empty where no fold tests."""
+        tested = np.isfinite(self.probabilities[:, 0])
+        best = np.asarray(self.classes)[np.where(tested[:, None], self.probabilities, 0).argmax(1)]
+        return best if tested.all() else np.where(tested, best, "")
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ def fit(
     _refuse_infinite(values)
     classes, targets = np.unique(labels, return_inverse=True)
     everything = np.arange(len(values))
-    chosen = _chosen(values, targets, groups, [(everything, everything)], list(penalties), seed, len(classes))
+    chosen = _chosen(values, targets, groups, [(everything, everything[:0])], penalties, seed, len(classes))
     found = solve(values, targets, np.ones((1, len(values))), chosen, len(classes))
     return LinearProbe(found.coef[0], found.intercept[0], tuple(str(c) for c in classes), float(chosen[0]))
 
@@ -87,6 +96,7 @@ def fit_predict(
     *,
     penalties: Sequence[float] = PENALTIES,
     seed: int = 0,
+    estimator: Any = None,
 ) -> Prediction:
     """Out-of-fold class probabilities of a linear probe.
 
@@ -95,27 +105,50 @@ def fit_predict(
         labels: (n,) class names.
         groups: (n,) references.
         folds: outer folds by reference.
-        penalties: candidates; one is used as it is, several are chosen between by inner folds (also by reference).
-        seed: of the inner folds.
+        penalties: candidates; one is used as it is, several are chosen between by log-loss on inner folds, also by reference.
+        seed: of inner folds that are not the outer ones.
+        estimator: a scikit-learn classifier instead, fitted anew per fold; one that searches (``cv``) is given the references.
 
     Returns:
         The predictions.
 
     Raises:
-        InputError: values that are not finite.
+        InputError: values that are not finite, no penalty, or one that is not positive.
     """
     _refuse_infinite(values)
+    if estimator is not None:
+        return _by_estimator(estimator, values, np.asarray(labels), groups, folds)
     classes, targets = np.unique(labels, return_inverse=True)
-    k, n = len(classes), len(values)
-    chosen = _chosen(values, targets, groups, folds, list(penalties), seed, k)
-    weights = np.zeros((len(folds), n))
-    for row, (train, _) in enumerate(folds):
-        weights[row, train] = 1
-    logits = solve(values, targets, weights, chosen, k).logits(values)
-    probabilities = np.zeros((n, k))
-    for row, (_, test) in enumerate(folds):
-        probabilities[test] = _softmax(logits[row, test])
+    k = len(classes)
+    chosen = _chosen(values, targets, groups, folds, penalties, seed, k)
+    problems = Problems(values, targets, _weights([train for train, _ in folds], len(values)), k, penalties=len(set(chosen)))
+    probabilities = np.full((len(values), k), np.nan)
+    for penalty in np.unique(chosen):
+        at = np.flatnonzero(chosen == penalty)
+        logits = problems.solve(float(penalty), at)[0].logits
+        for own, (_, test) in zip(logits, [folds[int(fold)] for fold in at], strict=True):
+            probabilities[test] = _softmax(own[test])
     return Prediction(probabilities, tuple(str(c) for c in classes), tuple(float(c) for c in chosen))
+
+
+def _by_estimator(
+    estimator: Any, values: np.ndarray, labels: np.ndarray, groups: np.ndarray, folds: Sequence[Fold]
+) -> Prediction:
+    """The same by scikit-learn: probabilities where the estimator gives them, else 1 for the class it names."""
+    from sklearn.base import clone
+
+    classes = np.unique(labels)
+    probabilities = np.full((len(values), len(classes)), np.nan)
+    for train, test in folds:
+        fresh = clone(estimator)
+        more = {"groups": np.asarray(groups)[train]} if hasattr(fresh, "cv") else {}
+        fresh.fit(values[train], labels[train], **more)
+        probabilities[test] = 0
+        if hasattr(fresh, "predict_proba"):
+            probabilities[np.ix_(test, np.searchsorted(classes, fresh.classes_))] = fresh.predict_proba(values[test])
+        else:
+            probabilities[test, np.searchsorted(classes, fresh.predict(values[test]))] = 1
+    return Prediction(probabilities, tuple(str(c) for c in classes), (float("nan"),) * len(folds))
 
 
 def _refuse_infinite(values: np.ndarray) -> None:
@@ -137,42 +170,64 @@ def _chosen(
     k: int,
 ) -> np.ndarray:
     """A penalty per outer fold: the only one, the middle one where there is too little to choose by, or the best inner one."""
-    if len(penalties) > 1 and min(_inner_folds(targets[train], groups[train]) for train, _ in folds) > 1:
-        return _choose(values, targets, groups, folds, penalties, seed, k)
-    return np.array([penalties[len(penalties) // 2]] * len(folds))
+    if not len(penalties) or min(penalties) <= 0:
+        raise InputError(
+            f"The penalties are {tuple(penalties)}; expected at least one, all positive. Leave them out for the defaults."
+        )
+    inner = _shared(folds, len(values)) if len(penalties) > 1 else []
+    if len(penalties) > 1 and not inner:
+        inner = _nested(targets, np.asarray(groups), folds, seed)
+    if not inner:
+        return np.full(len(folds), penalties[len(penalties) // 2])
+    problems = Problems(values, targets, _weights([train for train, _ in inner], len(values)), k, penalties=len(penalties))
+    ordered = sorted(set(penalties), reverse=True)
+    losses = np.zeros((len(folds), len(ordered)))
+    for at, found in enumerate(path(problems, ordered)):
+        for logits, (_, tests) in zip(found.logits, inner, strict=True):
+            for fold, held in tests:
+                losses[fold, at] += _log_loss(logits[held], targets[held])
+    return np.asarray(ordered)[losses.argmin(1)]
 
 
-def _choose(
-    values: np.ndarray,
-    targets: np.ndarray,
-    groups: np.ndarray,
-    folds: Sequence[Fold],
-    penalties: Sequence[float],
-    seed: int,
-    k: int,
-) -> np.ndarray:
-    """The penalty of least inner log-loss for each outer fold."""
-    weights, tests, lams, owner = [], [], [], []
+Inner = list[tuple[np.ndarray, list[tuple[int, np.ndarray]]]]
+"""Training rows, and which rows tell of which outer fold's penalty."""
+
+
+def _shared(folds: Sequence[Fold], n: int) -> Inner:
+    """Every pair of outer folds left out together; empty where the folds are fewer than three or do not share out all rows."""
+    held = np.concatenate([test for _, test in folds])
+    whole = len(held) == n and len(np.unique(held)) == n and all(len(train) + len(test) == n for train, test in folds)
+    if len(folds) < 3 or not whole:
+        return []
+    return [
+        (np.setdiff1d(folds[i][0], folds[j][1]), [(i, folds[j][1]), (j, folds[i][1])])
+        for i, j in combinations(range(len(folds)), 2)
+    ]
+
+
+def _nested(targets: np.ndarray, groups: np.ndarray, folds: Sequence[Fold], seed: int) -> Inner:
+    """Inner folds of each fold's own training rows; empty where there is too little for two."""
+    found: Inner = []
     for index, (train, _) in enumerate(folds):
-        inner = _inner_folds(targets[train], groups[train])
+        inner = min(INNER, len(np.unique(groups[train])), int(np.bincount(targets[train]).max()))
+        if inner < 2:
+            return []
         for inside, held in grouped_folds(targets[train], groups[train], inner, seed, strict=False):
-            row = np.zeros(len(values))
-            row[train[inside]] = 1
-            for penalty in penalties:
-                weights.append(row)
-                tests.append(train[held])
-                lams.append(penalty)
-                owner.append(index)
-    logits = solve(values, targets, np.stack(weights), np.array(lams), k).logits(values)
-    losses = np.zeros((len(folds), len(penalties)))
-    for problem, (held, lam, index) in enumerate(zip(tests, lams, owner, strict=True)):
-        p = _softmax(logits[problem, held])[np.arange(len(held)), targets[held]]
-        losses[index, penalties.index(lam)] += -np.log(np.clip(p, 1e-12, 1)).sum()
-    return np.asarray(penalties)[losses.argmin(1)]
+            found.append((train[inside], [(index, train[held])]))
+    return found
 
 
-def _inner_folds(targets: np.ndarray, groups: np.ndarray) -> int:
-    return min(INNER, len(np.unique(groups)), int(np.bincount(targets).max()))
+def _weights(rows: Sequence[np.ndarray], n: int) -> np.ndarray:
+    """(P, n): 1 for the training rows of each problem."""
+    weights = np.zeros((len(rows), n))
+    for weight, train in zip(weights, rows, strict=True):
+        weight[train] = 1
+    return weights
+
+
+def _log_loss(logits: np.ndarray, targets: np.ndarray) -> float:
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    return float((np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(targets)), targets]).sum())
 
 
 def _softmax(logits: np.ndarray) -> np.ndarray:

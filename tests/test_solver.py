@@ -20,7 +20,7 @@ def against_sklearn(x: np.ndarray, y: np.ndarray, train: np.ndarray, penalty: fl
     z = (x - mean) / spread
     other = LogisticRegression(C=1 / penalty, tol=1e-9, max_iter=5000).fit(z[train], y[train])
     ours, theirs = own.coef[p].T * spread[:, None].T, other.coef_
-    if len(theirs) == 1:  # two classes: scikit-learn keeps one vector, the difference of ours, under half the penalty
+    if len(theirs) == 1:  # two classes: scikit-learn keeps one vector, the difference of ours
         ours, theirs = ours[1:] - ours[:1], theirs
     else:
         ours, theirs = ours - ours.mean(0), theirs - theirs.mean(0)
@@ -40,9 +40,9 @@ def test_coefficients_and_predictions_agree_with_scikit_learn(n: int, d: int, k:
 def test_the_working_tolerance_predicts_what_the_tight_one_does() -> None:
     x, y, weights = problem(400, 60, 6, 3.0)
     penalties = np.array([1.0, 10, 100, 1000])
-    quick, tight = (solve(x, y, weights, penalties, 6, tolerance=t, iterations=2000) for t in (1e-3, 1e-8))
+    quick, tight = (solve(x, y, weights, penalties, 6, tolerance=t, iterations=2000) for t in (1e-4, 1e-8))
     assert np.mean(quick.logits(x).argmax(2) == tight.logits(x).argmax(2)) > 0.995
-    assert quick.iterations < tight.iterations
+    assert quick.evaluations < tight.evaluations
 
 
 def test_the_gradient_is_zero_at_the_solution() -> None:
