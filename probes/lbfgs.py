@@ -17,20 +17,22 @@ Evaluate = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tens
 """From points (m, …) and which problems they are of, int (m,), to losses (m,) and gradients (m, …), both float64."""
 Precondition = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From gradients (m, …) and which problems they are of to directions of descent (m, …)."""
+Settled = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""From points (m, …) and their gradients to whether each is near enough to its minimum, bool (m,)."""
 Step = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """How far each problem moved, how its gradient changed, and the inverse of their product."""
 
 
 def minimise(
-    evaluate: Evaluate, precondition: Precondition, start: torch.Tensor, tolerance: float, iterations: int
+    evaluate: Evaluate, precondition: Precondition, settled: Settled, start: torch.Tensor, iterations: int
 ) -> tuple[torch.Tensor, int]:
     """Minimise smooth convex problems.
 
     Args:
         evaluate: loss and gradient.
         precondition: an approximate inverse Hessian, symmetric and positive definite.
+        settled: which problems are left alone.
         start: (problems, …).
-        tolerance: a problem stops where no component of its gradient is larger.
         iterations: at most.
 
     Returns:
@@ -38,7 +40,7 @@ def minimise(
     """
     theta, everyone, steps = start.clone(), torch.arange(len(start), device=start.device), list[Step]()
     loss, slope = evaluate(theta, everyone)
-    active, calls = everyone[_largest(slope) > tolerance], 1
+    active, calls = everyone[~settled(theta, slope)], 1
     for _ in range(iterations):
         if not len(active):
             break
@@ -56,7 +58,7 @@ def minimise(
         steps = [*steps[-MEMORY + 1 :], (moved, bent, inverse)]
         stuck = new_loss >= loss[active]
         theta[active], loss[active], slope[active] = new, new_loss, new_slope
-        active, calls = active[(_largest(new_slope) > tolerance) & ~stuck], calls + tried
+        active, calls = active[~settled(new, new_slope) & ~stuck], calls + tried
     return theta, calls
 
 
@@ -100,10 +102,6 @@ def _search(
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Inner product per problem."""
     return (a * b).flatten(1).sum(1)
-
-
-def _largest(slope: torch.Tensor) -> torch.Tensor:
-    return slope.flatten(1).abs().amax(1)
 
 
 def _wide(per_problem: torch.Tensor, like: torch.Tensor) -> torch.Tensor:

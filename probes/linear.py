@@ -18,7 +18,7 @@ from probes.solver import Problems, path, solve
 from probes.splits import Fold, grouped_folds
 from stimuli.errors import InputError
 
-PENALTIES = (0.1, 1.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 10000.0)
+PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 10000.0)
 INNER = 3
 """Inner folds that choose the penalty where the outer ones cannot."""
 

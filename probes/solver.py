@@ -21,6 +21,8 @@ from probes.lbfgs import minimise
 
 TIGHT = 1e-5
 """Below this tolerance products are taken in float64."""
+RELATIVE = 10.0
+"""Times the tolerance: how far a coefficient may be from the optimum, against the largest one."""
 CHUNK = 2**24
 """Weights (problems x coordinates x classes) solved together: L-BFGS keeps twenty times as many numbers."""
 
@@ -58,7 +60,8 @@ class Problems:
         targets: int (n,) or (P, n), classes 0 … k-1.
         weights: (P, n), non-negative; 0 holds a row out.
         k: number of classes.
-        tolerance: stop when no gradient component, per training row, is larger; scikit-learn's ``tol``.
+        tolerance: stop when no gradient component, per training row, is larger (scikit-learn's ``tol``) and the coefficients are as near to
+            the optimum as ``RELATIVE`` says; where classes can be separated, the first alone stops far from it.
         iterations: at most, per penalty.
         penalties: how many will be asked for, for the choice of the design.
         device: of the computation; a CUDA device if there is one.
@@ -124,15 +127,24 @@ class Problems:
         def precondition(slope: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
             return self._precondition(slope, keep[at])
 
-        return minimise(evaluate, precondition, start, self._tolerance, self._iterations)
+        def settled(point: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
+            """Small in itself, and against the penalty: its share of the curvature alone bounds how far the optimum can be."""
+            error = _largest(slope) * float(self._rows.count.mean()) / penalty
+            return (_largest(slope) <= self._tolerance) & (error <= RELATIVE * self._tolerance * _largest(point[:, :-1]))
+
+        return minimise(evaluate, precondition, settled, start, self._iterations)
 
     def _evaluate(self, theta: torch.Tensor, keep: torch.Tensor, penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss (m,) and gradient (m, width + 1, k) per training row."""
         body, count, weight = theta[:, :-1], self._rows.count[keep], self._weights[keep].T
-        logp = torch.log_softmax(self._design.forward(body, keep) + theta[:, -1], 2)  # (n, m, k)
+        scores = self._design.forward(body, keep) + theta[:, -1]  # (n, m, k)
+        scores -= scores.amax(2, keepdim=True)  # torch's own softmax is slow over few classes
         target = self._targets[keep].T[:, :, None]
-        loss = -(weight * logp.gather(2, target)[:, :, 0]).sum(0) + 0.5 * penalty * (body**2).sum((1, 2))
-        residual = logp.exp_()
+        own = scores.gather(2, target)
+        residual = scores.exp_()
+        total = residual.sum(2, keepdim=True)
+        loss = (weight * (total.log() - own)[:, :, 0]).sum(0) + 0.5 * penalty * (body**2).sum((1, 2))
+        residual /= total
         residual.scatter_add_(2, target, torch.full_like(target, -1, dtype=residual.dtype))
         residual *= weight[:, :, None]
         slope = self._design.backward(residual, keep) + penalty * body
@@ -195,3 +207,8 @@ def solve(
         found = problems.solve(float(penalty), at)[0].solution
         coef[at], intercept[at], calls = found.coef, found.intercept, calls + found.evaluations
     return Solution(coef, intercept, calls)
+
+
+def _largest(values: torch.Tensor) -> torch.Tensor:
+    """Largest absolute value per problem."""
+    return values.flatten(1).abs().amax(1)
