@@ -30,6 +30,8 @@ import numpy as np  # noqa: E402
 CLASSES = 8
 FITS = 165
 """Of scikit-learn per site: 5 outer folds x (4 inner folds x 8 penalties + 1)."""
+SPECTRUM = 1.5
+"""Exponent of the power law by which the variance of principal components falls."""
 CLOSE = 0.01
 """Two classes whose probabilities are nearer than this at the optimum are a tie for this comparison."""
 CURVE = ((500, 512), (500, 4096), (2000, 1024), (2000, 4096), (5000, 2048), (10000, 4096))
@@ -41,15 +43,15 @@ def made(n: int, d: int, site: int, references: int = 80) -> tuple[np.ndarray, n
     Returns:
         Values float32 (n, d), labels (n,), references (n,).
     """
+    from scipy.fft import dct
+
     rng = np.random.default_rng([site, n, d])
     groups, labels = np.arange(n) % references, rng.integers(0, CLASSES, n)
     latent = 0.7 * rng.normal(size=(n, d)) + rng.normal(size=(references, d))[groups]
     latent += 0.5 * rng.normal(size=(CLASSES, d))[labels] * (rng.random(d) < 0.1)
-    latent *= np.arange(1, d + 1) ** -0.4
-    for _ in range(3):  # Householder reflections
-        direction = rng.normal(size=d)
-        direction /= np.linalg.norm(direction)
-        latent -= 2 * np.outer(latent @ direction, direction)
+    latent *= np.arange(1, d + 1) ** -(SPECTRUM / 2)
+    for _ in range(2):  # a dense rotation
+        latent = dct(latent * rng.choice([-1.0, 1.0], d), norm="ortho")
     values = latent * np.exp(0.7 * rng.normal(size=d)) + rng.normal(size=d)
     return values.astype(np.float32), np.array([f"class {i}" for i in labels]), groups.astype(str)
 

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from hooks.capture import entering, features, mapped, rebuilt, refuse_compiled
+from hooks.reuse import METHOD, _Remembering
 from hooks.stages import Stages
 from stimuli.errors import InputError
 
@@ -27,7 +28,8 @@ def edit(model: Any, edits: Mapping[str, Edit], stages: Stages | None = None) ->
 
     Args:
         model: the model, or what ``sn.load`` gave, which brings its proven map along.
-        edits: site to function; ``replace``, ``ablate`` and ``steer`` make some.
+        edits: site to function; ``replace``, ``ablate`` and ``steer`` make some, and a fitted eraser (``probes.eraser.Eraser``) is one.
+            Image features that ``images_once`` remembers from before are forgotten, and so are those of the block when it ends.
         stages: the model's map; found if not given.
 
     Raises:
@@ -44,6 +46,8 @@ def edit(model: Any, edits: Mapping[str, Edit], stages: Stages | None = None) ->
             else:
                 handle = module.register_forward_hook(_after(site, change), prepend=True)
             stack.callback(handle.remove)
+        stack.callback(_forget, model)
+        _forget(model)
         yield
 
 
@@ -60,6 +64,14 @@ def ablate(mean: torch.Tensor | float = 0.0) -> Edit:
 def steer(direction: torch.Tensor, scale: float = 1.0) -> Edit:
     """Add a direction (d,), times ``scale``, to every token."""
     return lambda own: own + scale * direction.to(own)
+
+
+def _forget(model: nn.Module) -> None:
+    """Drop image features that were remembered under other edits."""
+    for module in model.modules():
+        method = vars(module).get(METHOD)
+        while isinstance(method, _Remembering):
+            method.memo, method = None, method.method
 
 
 def _checked(site: str, own: torch.Tensor, change: Edit) -> torch.Tensor:

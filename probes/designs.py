@@ -8,6 +8,7 @@ use (representer theorem: Schölkopf et al. 2001).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,8 +18,12 @@ JITTER = 1e-6
 """Of the largest eigenvalue possible, added to what is inverted in float32."""
 ROUNDS = 80
 """Evaluations that a path of penalties takes, roughly; for the choice between the two designs."""
-LIMIT = 2**28
-"""Numbers that ``Own`` may keep (2 GiB)."""
+LIMIT = 2**27
+"""Numbers that ``Own`` may keep (1 GiB), and again those of the problems that have not settled."""
+
+
+Block = tuple[slice, torch.Tensor | None]
+"""Some rows, and which of the problems meant they belong to, int; None for all."""
 
 
 class Design(Protocol):
@@ -27,11 +32,11 @@ class Design(Protocol):
     width: int
     """Coordinates of a problem."""
 
-    def forward(self, theta: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
-        """Weights (m, width, k) to their scores of all rows, float64 (n, m, k)."""
+    def forward(self, theta: torch.Tensor, keep: torch.Tensor, blocks: Sequence[Block]) -> list[torch.Tensor]:
+        """Weights (m, width, k) to the scores of each block, (rows, its problems, k) in the design's own precision."""
 
-    def backward(self, residual: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
-        """Residuals (n, m, k) to gradients (m, width, k)."""
+    def backward(self, residuals: Sequence[torch.Tensor], keep: torch.Tensor, blocks: Sequence[Block]) -> torch.Tensor:
+        """Residuals of each block to gradients (m, width, k)."""
 
     def prepare(self, penalty: float, curvature: float) -> None:
         """Get ready for ``precondition``."""
@@ -94,17 +99,32 @@ class Shared:
         self._scatter: torch.Tensor | None = None
         self._inverse = torch.empty(0)
 
-    def forward(self, theta: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:  # noqa: D102
-        m, d, k = theta.shape
+    def forward(self, theta: torch.Tensor, keep: torch.Tensor, blocks: Sequence[Block]) -> list[torch.Tensor]:  # noqa: D102
+        k, x = theta.shape[2], self._x
         wide = theta / self._spread[keep][:, :, None]
-        flat = wide.permute(1, 0, 2).reshape(d, m * k)
-        scores = (self._x @ flat.to(self._x.dtype)).double().view(-1, m, k)
-        return scores - torch.einsum("pd,pdk->pk", self._mean[keep], wide)
+        offset = torch.einsum("pd,pdk->pk", self._mean[keep], wide).to(x.dtype)
+        flat = wide.permute(1, 0, 2).to(x.dtype).contiguous()
+        found = []
+        for rows, own in blocks:
+            part = flat if own is None else flat[:, own]
+            scores = (x[rows] @ part.reshape(len(flat), -1)).view(-1, part.shape[1], k)
+            found.append(scores.sub_(offset if own is None else offset[own]))
+        return found
 
-    def backward(self, residual: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:  # noqa: D102
-        n, m, k = residual.shape
-        raw = (self._x.T @ residual.reshape(n, m * k).to(self._x.dtype)).double().view(-1, m, k).permute(1, 0, 2)
-        return (raw - self._mean[keep][:, :, None] * residual.sum(0)[:, None]) / self._spread[keep][:, :, None]
+    def backward(self, residuals: Sequence[torch.Tensor], keep: torch.Tensor, blocks: Sequence[Block]) -> torch.Tensor:  # noqa: D102
+        k, m, x = residuals[0].shape[2], len(keep), self._x
+        raw = torch.zeros(x.shape[1], m, k, dtype=x.dtype, device=x.device)
+        total = torch.zeros(m, k, dtype=torch.float64, device=x.device)
+        for (rows, own), residual in zip(blocks, residuals, strict=True):
+            part = (x[rows].T @ residual.reshape(len(residual), -1)).view(len(raw), -1, k)
+            ends = residual.sum(0, dtype=torch.float64)
+            if own is None:
+                raw, total = raw.add_(part), total.add_(ends)
+            else:
+                raw.index_add_(1, own, part)
+                total.index_add_(0, own, ends)
+        slope = raw.permute(1, 0, 2).double() - self._mean[keep][:, :, None] * total[:, None]
+        return slope / self._spread[keep][:, :, None]
 
     def prepare(self, penalty: float, curvature: float) -> None:  # noqa: D102
         if self._scatter is None:
@@ -138,6 +158,15 @@ class Own:
             self._values[problem, : len(values)] = values
         self._turns = [turn for _, turn, _ in parts]
         self._gain = torch.empty(0)
+        self._part = (torch.empty(0, device=device), self._features)
+
+    def _of(self, keep: torch.Tensor) -> torch.Tensor:
+        """Features of some problems, copied once for as long as the same ones are asked for."""
+        if len(keep) == len(self._features):
+            return self._features
+        if not torch.equal(keep, self._part[0]):
+            self._part = (keep, self._features[keep])
+        return self._part[1]
 
     def _standardised(self, problem: int) -> torch.Tensor:
         return (self._given.x - self._given.mean[problem]) / self._given.spread[problem]
@@ -151,11 +180,16 @@ class Own:
         values, turn = values[kept], vectors[:, kept] / values[kept].sqrt()
         return z @ (train.T @ turn), turn, values
 
-    def forward(self, theta: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:  # noqa: D102
-        return torch.bmm(self._features[keep], theta).permute(1, 0, 2)
+    def forward(self, theta: torch.Tensor, keep: torch.Tensor, blocks: Sequence[Block]) -> list[torch.Tensor]:  # noqa: D102
+        scores = torch.bmm(self._of(keep), theta).permute(1, 0, 2)
+        return [scores[rows] if own is None else scores[rows][:, own] for rows, own in blocks]
 
-    def backward(self, residual: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:  # noqa: D102
-        return torch.bmm(self._features[keep].transpose(1, 2), residual.permute(1, 0, 2))
+    def backward(self, residuals: Sequence[torch.Tensor], keep: torch.Tensor, blocks: Sequence[Block]) -> torch.Tensor:  # noqa: D102
+        k, n = residuals[0].shape[2], self._features.shape[1]
+        whole = torch.zeros(len(keep), n, k, dtype=torch.float64, device=keep.device)
+        for (rows, own), residual in zip(blocks, residuals, strict=True):
+            whole[slice(None) if own is None else own, rows] = residual.permute(1, 0, 2)
+        return torch.bmm(self._of(keep).transpose(1, 2), whole)
 
     def prepare(self, penalty: float, curvature: float) -> None:  # noqa: D102
         self._gain = 1 / (curvature * self._values + penalty)

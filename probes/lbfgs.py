@@ -8,11 +8,14 @@ take as many iterations as the hardest; here a problem that has converged is lef
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
 MEMORY = 10
 HALVINGS = 25
+NOISE = 1e-7
+"""Relative: changes of a loss this small are not told from rounding, and the slope decides (Hager and Zhang 2005)."""
 Evaluate = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 """From points (m, …) and which problems they are of, int (m,), to losses (m,) and gradients (m, …), both float64."""
 Precondition = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -21,6 +24,24 @@ Settled = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From points (m, …) and their gradients to whether each is near enough to its minimum, bool (m,)."""
 Step = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """How far each problem moved, how its gradient changed, and the inverse of their product."""
+
+
+@dataclass(frozen=True)
+class _State:
+    """The problems that have not settled."""
+
+    keep: torch.Tensor
+    theta: torch.Tensor
+    loss: torch.Tensor
+    slope: torch.Tensor
+    steps: list[Step]
+
+    def only(self, left: torch.Tensor) -> _State:
+        """Some of them."""
+        if left.all():
+            return self
+        steps = [(moved[left], bent[left], inverse[left]) for moved, bent, inverse in self.steps]
+        return _State(self.keep[left], self.theta[left], self.loss[left], self.slope[left], steps)
 
 
 def minimise(
@@ -38,65 +59,63 @@ def minimise(
     Returns:
         The points, and how often ``evaluate`` was called.
     """
-    theta, everyone, steps = start.clone(), torch.arange(len(start), device=start.device), list[Step]()
-    loss, slope = evaluate(theta, everyone)
-    active, calls = everyone[~settled(theta, slope)], 1
+    found, everyone = start.clone(), torch.arange(len(start), device=start.device)
+    loss, slope = evaluate(start, everyone)
+    now, calls = _State(everyone, start, loss, slope, []).only(~settled(start, slope)), 1
     for _ in range(iterations):
-        if not len(active):
+        if not len(now.keep):
             break
-        direction = -_turned(slope[active], [tuple(part[active] for part in step) for step in steps], precondition, active)
-        slant = _dot(direction, slope[active])
-        uphill = slant >= 0
-        if uphill.any():
-            direction = torch.where(_wide(uphill, direction), -precondition(slope[active], active), direction)
-            slant = _dot(direction, slope[active])
-        new, new_loss, new_slope, tried = _search(evaluate, theta, loss, slope, active, direction, slant)
-        moved, bent = torch.zeros_like(theta), torch.zeros_like(slope)
-        moved[active], bent[active] = new - theta[active], new_slope - slope[active]
+        theta, loss, slope, better, tried = _search(evaluate, now, -_turned(now, precondition))
+        moved, bent = theta - now.theta, slope - now.slope
         curvature = _dot(moved, bent)
         inverse = torch.where(curvature > 0, 1 / curvature.clamp(min=1e-300), torch.zeros_like(curvature))
-        steps = [*steps[-MEMORY + 1 :], (moved, bent, inverse)]
-        stuck = new_loss >= loss[active]
-        theta[active], loss[active], slope[active] = new, new_loss, new_slope
-        active, calls = active[~settled(new, new_slope) & ~stuck], calls + tried
-    return theta, calls
+        steps = [*now.steps[-MEMORY + 1 :], (moved, bent, inverse)]
+        found[now.keep] = theta
+        now = _State(now.keep, theta, loss, slope, steps).only(~settled(theta, slope) & better)
+        calls += tried
+    return found, calls
 
 
-def _turned(slope: torch.Tensor, steps: list, precondition: Precondition, active: torch.Tensor) -> torch.Tensor:
-    """The two-loop recursion, per problem."""
-    q, alphas = slope.clone(), []
-    for moved, bent, inverse in reversed(steps):
+def _turned(now: _State, precondition: Precondition) -> torch.Tensor:
+    """The gradient times the inverse Hessian of the two-loop recursion, per problem."""
+    q, alphas = now.slope.clone(), []
+    for moved, bent, inverse in reversed(now.steps):
         alpha = inverse * _dot(moved, q)
-        q -= _wide(alpha, q) * bent
+        q.sub_(_wide(alpha, q) * bent)
         alphas.append(alpha)
-    q = precondition(q, active)
-    for (moved, bent, inverse), alpha in zip(steps, reversed(alphas), strict=True):
-        q += _wide(alpha - inverse * _dot(bent, q), q) * moved
-    return q
+    q = precondition(q, now.keep)
+    for (moved, bent, inverse), alpha in zip(now.steps, reversed(alphas), strict=True):
+        q.add_(_wide(alpha - inverse * _dot(bent, q), q) * moved)
+    uphill = _dot(q, now.slope) <= 0
+    return torch.where(_wide(uphill, q), precondition(now.slope, now.keep), q) if uphill.any() else q
 
 
 def _search(
-    evaluate: Evaluate,
-    theta: torch.Tensor,
-    loss: torch.Tensor,
-    slope: torch.Tensor,
-    active: torch.Tensor,
-    direction: torch.Tensor,
-    slant: torch.Tensor,
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, int]:
-    """Halve each problem's step until its loss falls enough; a problem whose never does stays where it was."""
-    best, best_loss, best_slope = theta[active].clone(), loss[active].clone(), slope[active].clone()
-    length, left, tried = torch.ones_like(slant), torch.arange(len(active), device=active.device), 0
-    while len(left) and tried < HALVINGS:
-        own = active[left]
-        trial = theta[own] + _wide(length[left], theta) * direction[left]
-        value, gradient = evaluate(trial, own)
-        good = value <= loss[own] + 1e-4 * length[left] * slant[left]
-        done = left[good]
-        best[done], best_loss[done], best_slope[done] = trial[good], value[good], gradient[good]
-        left, tried = left[~good], tried + 1
-        length[left] *= 0.5
-    return best, best_loss, best_slope, tried
+    evaluate: Evaluate, now: _State, direction: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, int]:
+    """Halve each problem's step until its loss falls enough; one whose never does stays where it was, and is told by False."""
+    slant, length = _dot(direction, now.slope), torch.ones_like(now.loss)
+    theta, keep = now.theta + direction, now.keep
+    loss, slope = evaluate(theta, keep)
+    good, tried = _falls(now.loss, slant, length, loss, _dot(direction, slope)), 1
+    while not good.all() and tried < HALVINGS:
+        bad = torch.nonzero(~good)[:, 0]
+        length[bad] *= 0.5
+        theta[bad] = now.theta[bad] + _wide(length[bad], theta) * direction[bad]
+        loss[bad], slope[bad] = evaluate(theta[bad], keep[bad])
+        good[bad] = _falls(now.loss[bad], slant[bad], length[bad], loss[bad], _dot(direction[bad], slope[bad]))
+        tried += 1
+    for new, old in ((theta, now.theta), (loss, now.loss), (slope, now.slope)):
+        new[~good] = old[~good]
+    return theta, loss, slope, good, tried
+
+
+def _falls(
+    before: torch.Tensor, slant: torch.Tensor, length: torch.Tensor, after: torch.Tensor, new_slant: torch.Tensor
+) -> torch.Tensor:
+    """Armijo's condition, or a loss that is the same up to rounding and a flatter slope."""
+    enough = after <= before + 1e-4 * length * slant
+    return enough | ((after <= before + NOISE * (1 + before.abs())) & (new_slant.abs() <= 0.9 * slant.abs()))
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

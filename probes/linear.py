@@ -22,6 +22,9 @@ PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 10000.0)
 INNER = 3
 """Inner folds that choose the penalty where the outer ones cannot."""
 
+ROUGH = 1e-2
+"""How near to the optimum the coefficients are by which a penalty is chosen."""
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -179,7 +182,8 @@ def _chosen(
         inner = _nested(targets, np.asarray(groups), folds, seed)
     if not inner:
         return np.full(len(folds), penalties[len(penalties) // 2])
-    problems = Problems(values, targets, _weights([train for train, _ in inner], len(values)), k, penalties=len(penalties))
+    weights = _weights([train for train, _ in inner], len(values))
+    problems = Problems(values, targets, weights, k, penalties=len(penalties), relative=ROUGH)
     ordered = sorted(set(penalties), reverse=True)
     losses = np.zeros((len(folds), len(ordered)))
     for at, found in enumerate(path(problems, ordered)):

@@ -12,17 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import torch
 
-from probes.designs import Design, Rows, design, rows
+from probes.designs import Block, Design, Rows, design, rows
 from probes.lbfgs import minimise
 
 TIGHT = 1e-5
 """Below this tolerance products are taken in float64."""
-RELATIVE = 10.0
-"""Times the tolerance: how far a coefficient may be from the optimum, against the largest one."""
+WORTH = 0.15
+"""Share of held-out entries from which on rows are sorted into blocks that leave them out."""
 CHUNK = 2**24
 """Weights (problems x coordinates x classes) solved together: L-BFGS keeps twenty times as many numbers."""
 
@@ -60,8 +62,9 @@ class Problems:
         targets: int (n,) or (P, n), classes 0 … k-1.
         weights: (P, n), non-negative; 0 holds a row out.
         k: number of classes.
-        tolerance: stop when no gradient component, per training row, is larger (scikit-learn's ``tol``) and the coefficients are as near to
-            the optimum as ``RELATIVE`` says; where classes can be separated, the first alone stops far from it.
+        tolerance: stop when no gradient component, per training row, is larger (scikit-learn's ``tol``).
+        relative: and when no coefficient is further from the optimum than this, against the largest one; where classes can be separated,
+            the first criterion alone stops far from it.
         iterations: at most, per penalty.
         penalties: how many will be asked for, for the choice of the design.
         device: of the computation; a CUDA device if there is one.
@@ -77,23 +80,28 @@ class Problems:
         tolerance: float = 1e-4,
         iterations: int = 300,
         penalties: int = 1,
+        relative: float = 1e-3,
         device: str | None = None,
     ) -> None:
         place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.k, self._tolerance, self._iterations = k, tolerance, iterations
-        self._weights = torch.as_tensor(np.asarray(weights), dtype=torch.float64, device=place)
-        features = torch.as_tensor(np.ascontiguousarray(values), device=place)
-        self._rows: Rows = rows(features, self._weights)
+        self.k, self._tolerance, self._iterations, self._relative = k, tolerance, iterations, relative
+        self._order, ends, used = _sorted(np.asarray(weights) > 0)
+        given = torch.as_tensor(np.asarray(weights, float)[:, self._order], device=place)
+        features = torch.as_tensor(np.asarray(values)[self._order], device=place)
+        self._rows: Rows = rows(features, given)
         dtype = torch.float64 if tolerance < TIGHT else torch.float32
         self._design: Design = design(self._rows, k, penalties, dtype)
-        own = torch.as_tensor(np.asarray(targets), device=place).long()
-        self._targets = own.expand(len(self._weights), -1)
+        self._blocks = [slice(start, end) for start, end in pairwise(ends)]
+        self._used = torch.as_tensor(used, device=place)  # (blocks, P)
+        own = torch.as_tensor(np.asarray(targets)[..., self._order], device=place).long()
+        self._targets = own.expand(len(given), -1).T.contiguous()  # (n, P)
+        self._shares = given.T.contiguous()
         self._curvature = 1.0 / k
 
     @property
     def size(self) -> int:
         """How many problems."""
-        return len(self._weights)
+        return self._shares.shape[1]
 
     def solve(
         self, penalty: float, keep: np.ndarray | None = None, start: torch.Tensor | None = None
@@ -108,7 +116,7 @@ class Problems:
         Returns:
             What was found, and where to start from at the next penalty.
         """
-        chosen = torch.arange(self.size, device=self._weights.device)
+        chosen = torch.arange(self.size, device=self._shares.device)
         chosen = chosen if keep is None else chosen[torch.as_tensor(keep, device=chosen.device)]
         shape = (len(chosen), self._design.width + 1, self.k)
         theta = torch.zeros(shape, dtype=torch.float64, device=chosen.device) if start is None else start
@@ -121,6 +129,8 @@ class Problems:
         return self._fitted(penalty, theta, chosen, calls), theta
 
     def _minimised(self, start: torch.Tensor, keep: torch.Tensor, penalty: float) -> tuple[torch.Tensor, int]:
+        size = float(self._rows.count.mean())
+
         def evaluate(point: torch.Tensor, at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return self._evaluate(point, keep[at], penalty)
 
@@ -129,26 +139,44 @@ class Problems:
 
         def settled(point: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
             """Small in itself, and against the penalty: its share of the curvature alone bounds how far the optimum can be."""
-            error = _largest(slope) * float(self._rows.count.mean()) / penalty
-            return (_largest(slope) <= self._tolerance) & (error <= RELATIVE * self._tolerance * _largest(point[:, :-1]))
+            error = _largest(slope) * size / penalty
+            return (_largest(slope) <= self._tolerance) & (error <= self._relative * _largest(point[:, :-1]))
 
         return minimise(evaluate, precondition, settled, start, self._iterations)
 
     def _evaluate(self, theta: torch.Tensor, keep: torch.Tensor, penalty: float) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss (m,) and gradient (m, width + 1, k) per training row."""
-        body, count, weight = theta[:, :-1], self._rows.count[keep], self._weights[keep].T
-        scores = self._design.forward(body, keep) + theta[:, -1]  # (n, m, k)
-        scores -= scores.amax(2, keepdim=True)  # torch's own softmax is slow over few classes
-        target = self._targets[keep].T[:, :, None]
-        own = scores.gather(2, target)
-        residual = scores.exp_()
-        total = residual.sum(2, keepdim=True)
-        loss = (weight * (total.log() - own)[:, :, 0]).sum(0) + 0.5 * penalty * (body**2).sum((1, 2))
-        residual /= total
-        residual.scatter_add_(2, target, torch.full_like(target, -1, dtype=residual.dtype))
-        residual *= weight[:, :, None]
-        slope = self._design.backward(residual, keep) + penalty * body
-        return loss / count, torch.cat([slope, residual.sum(0)[:, None]], 1) / count[:, None, None]
+        body, count = theta[:, :-1], self._rows.count[keep]
+        blocks = self._blocks_of(keep)
+        loss = 0.5 * penalty * (body**2).sum((1, 2))
+        ends, residuals = torch.zeros_like(theta[:, -1]), []
+        for (at, own), scores in zip(blocks, self._design.forward(body, keep, blocks), strict=True):
+            which, every = (keep, torch.arange(len(keep), device=keep.device)) if own is None else (keep[own], own)
+            scores = scores + theta[every, -1].to(scores.dtype)  # (rows, problems, k)
+            scores -= scores.amax(2, keepdim=True)  # torch's own softmax is slow over few classes
+            target, weight = self._targets[at][:, which, None], self._shares[at][:, which]
+            hit = scores.gather(2, target)
+            residual = scores.exp_()
+            total = residual.sum(2, keepdim=True)
+            loss.index_add_(0, every, (weight * (total.log() - hit)[:, :, 0]).sum(0))
+            residual /= total
+            residual.scatter_add_(2, target, torch.full_like(hit, -1))
+            residual *= weight.to(residual.dtype)[:, :, None]
+            ends.index_add_(0, every, residual.sum(0, dtype=torch.float64))
+            residuals.append(residual)
+        slope = self._design.backward(residuals, keep, blocks) + penalty * body
+        return loss / count, torch.cat([slope, ends[:, None]], 1) / count[:, None, None]
+
+    def _blocks_of(self, keep: torch.Tensor) -> list[Block]:
+        """The blocks that some of these problems train on."""
+        used = self._used[:, keep]
+        found: list[Block] = []
+        for part, own in zip(self._blocks, used, strict=True):
+            if own.all():
+                found.append((part, None))
+            elif own.any():
+                found.append((part, torch.nonzero(own)[:, 0]))
+        return found
 
     def _precondition(self, slope: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
         """Of a gradient per training row: the scatter counts all training rows."""
@@ -157,16 +185,18 @@ class Problems:
         return torch.cat([body, slope[:, -1:] / self._curvature], 1)
 
     def _fitted(self, penalty: float, theta: torch.Tensor, keep: torch.Tensor, calls: int) -> Fitted:
-        logits = self._design.forward(theta[:, :-1], keep) + theta[:, -1]
+        logits = self._design.forward(theta[:, :-1], keep, [(slice(None), None)])[0].double() + theta[:, -1]
         spare = 1 - (torch.softmax(logits, 2) ** 2).sum(2)  # (n, m)
-        weight = self._weights[keep].T
+        weight = self._shares[:, keep]
         mean = float((spare * weight).sum() / weight.sum()) / (self.k - 1)
         self._curvature = min(max(mean, 1e-6), 1.0 / self.k)
         coef = self._design.raw(theta[:, :-1], keep)
         offset = self._rows.mean[keep] + self._rows.shift
         intercept = theta[:, -1] - torch.einsum("pd,pdk->pk", offset, coef)
         solution = Solution(coef.cpu().numpy(), intercept.cpu().numpy(), calls)
-        return Fitted(penalty, logits.permute(1, 0, 2).cpu().numpy(), solution)
+        ordered = np.empty((len(keep), *logits.shape[::2]))
+        ordered[:, self._order] = logits.permute(1, 0, 2).cpu().numpy()
+        return Fitted(penalty, ordered, solution)
 
 
 def path(problems: Problems, penalties: Sequence[float]) -> Iterator[Fitted]:
@@ -186,20 +216,14 @@ def solve(
     *,
     tolerance: float = 1e-4,
     iterations: int = 300,
+    relative: float = 1e-3,
     device: str | None = None,
 ) -> Solution:
     """Fit P problems, each with its own penalty; arguments as of ``Problems``, and ``penalties`` (P,)."""
     penalties = np.asarray(penalties, float)
-    problems = Problems(
-        values,
-        targets,
-        weights,
-        k,
-        tolerance=tolerance,
-        iterations=iterations,
-        penalties=len(np.unique(penalties)),
-        device=device,
-    )
+    many = len(np.unique(penalties))
+    options: dict[str, Any] = {"tolerance": tolerance, "iterations": iterations, "relative": relative, "device": device}
+    problems = Problems(values, targets, weights, k, penalties=many, **options)
     coef, intercept = np.zeros((len(weights), values.shape[1], k)), np.zeros((len(weights), k))
     calls = 0
     for penalty in np.unique(penalties):
@@ -209,6 +233,23 @@ def solve(
     return Solution(coef, intercept, calls)
 
 
+def _sorted(used: np.ndarray) -> tuple[np.ndarray, list[int], np.ndarray]:
+    """Rows in an order in which those that the same problems train on stand together.
+
+    Args:
+        used: bool (P, n).
+
+    Returns:
+        The order, where each block starts and the last one ends, and who uses which block, bool (blocks, P); one block where
+        little would be left out, or where there are many.
+    """
+    n = used.shape[1]
+    patterns, number, size = np.unique(used.T, axis=0, return_inverse=True, return_counts=True)
+    if used.mean() > 1 - WORTH or len(patterns) > 2 * len(used):
+        return np.arange(n), [0, n], np.ones((1, len(used)), bool)
+    return np.argsort(number.ravel(), kind="stable"), [0, *np.cumsum(size).tolist()], patterns
+
+
 def _largest(values: torch.Tensor) -> torch.Tensor:
-    """Largest absolute value per problem."""
-    return values.flatten(1).abs().amax(1)
+    """Largest absolute value per problem; 0 of none."""
+    return values.flatten(1).abs().amax(1) if values.numel() else values.new_zeros(len(values))

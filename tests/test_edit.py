@@ -1,11 +1,13 @@
 """Edits act before every recorder and are undone."""
 
+import numpy as np
 import pytest
 import torch
 
 from hooks.capture import capture
 from hooks.edit import ablate, edit, replace, steer
 from hooks.load import Mllm
+from probes.eraser import Eraser, projection
 from stimuli.errors import InputError
 from stimuli.types import StimulusSet
 
@@ -58,6 +60,26 @@ def test_capture_sees_the_edited_features_and_edits_are_what_they_say(llava: Mll
     assert torch.allclose(seen(steer(direction, 2.0)), own + 2 * direction)
     assert torch.equal(seen(replace(own.flip(1))), own.flip(1))
     assert torch.equal(seen(replace(direction)), direction.expand_as(own))
+
+
+@pytest.mark.parametrize("family", ["llava", "qwen"])
+def test_an_eraser_is_an_edit_of_every_token(family: str, six: StimulusSet, request: pytest.FixtureRequest) -> None:
+    mllm: Mllm = request.getfixturevalue(family)
+    width = mllm.stages.widths["vision.1"] or 0
+    basis = np.linalg.qr(np.random.default_rng(0).normal(size=(width, 3)))[0]
+    eraser = projection("own", np.ones(width), basis, np.eye(width))
+
+    def seen(*edits: Eraser) -> torch.Tensor:
+        with edit(mllm, dict(zip(["vision.1"], edits, strict=False))), capture(mllm, "vision.1") as found:
+            logits(mllm, six)
+        return found["vision.1"]
+
+    own = seen()
+    assert torch.equal(seen(eraser), eraser(own))
+    assert torch.allclose((seen(eraser) - 1) @ torch.tensor(basis, dtype=own.dtype), torch.zeros(3), atol=1e-5)
+    narrow = projection("own", np.ones(5), np.eye(5), np.eye(5))
+    with pytest.raises(InputError, match="Use it at the site that it was fitted at"):
+        seen(narrow)
 
 
 def test_bad_edits_are_refused_and_leave_no_trace(llava: Mllm, six: StimulusSet) -> None:

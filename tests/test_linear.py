@@ -101,3 +101,53 @@ def test_activations_that_are_not_finite_are_refused() -> None:
     values[[7, 9], 3] = np.nan, np.inf
     with pytest.raises(InputError, match=r"2 of 160 activation rows hold NaN or infinity \(first row 7\)"):
         accuracy(values)
+
+
+def test_inner_folds_that_are_the_other_outer_ones_choose_as_a_grid_search_does() -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, PredefinedSplit
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    values, split = planted(0.6, d=60), grouped_folds(LABELS, GROUPS)
+    fold_of = np.empty(160, int)
+    for index, (_, test) in enumerate(split):
+        fold_of[test] = index
+    grid = {"logisticregression__C": [1 / penalty for penalty in sorted(PENALTIES, reverse=True)]}
+    own = fit_predict(values, LABELS, GROUPS, split)
+    for index, (train, test) in enumerate(split):
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=5000, tol=1e-8))
+        folds = PredefinedSplit(fold_of[train])
+        search = GridSearchCV(model, grid, scoring="neg_log_loss", cv=folds).fit(values[train], LABELS[train])
+        assert own.penalties[index] == pytest.approx(1 / search.best_params_["logisticregression__C"])
+        np.testing.assert_allclose(own.probabilities[test], search.predict_proba(values[test]), atol=2e-3)
+
+
+def test_rows_that_no_fold_tests_are_not_predicted() -> None:
+    split = grouped_folds(LABELS, GROUPS)[:2]
+    found = fit_predict(planted(2), LABELS, GROUPS, split)
+    tested = np.zeros(160, bool)
+    tested[np.concatenate([test for _, test in split])] = True
+    assert (found.predicted[~tested] == "").all() and np.isnan(found.probabilities[~tested]).all()
+    assert np.mean(found.predicted[tested] == LABELS[tested]) > 0.9
+
+
+def test_any_scikit_learn_estimator_can_be_the_probe() -> None:
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import GridSearchCV, GroupKFold
+    from sklearn.svm import LinearSVC
+
+    values, split = planted(2), grouped_folds(LABELS, GROUPS)
+    for estimator in (LinearDiscriminantAnalysis(), LinearSVC()):
+        found = fit_predict(values, LABELS, GROUPS, split, estimator=estimator)
+        assert np.mean(found.predicted == LABELS) > 0.8 and np.isnan(found.penalties).all()
+        np.testing.assert_allclose(found.probabilities.sum(1), 1)
+    search = GridSearchCV(LogisticRegression(max_iter=1000), {"C": [0.01, 1]}, cv=GroupKFold(3))
+    assert np.mean(fit_predict(values, LABELS, GROUPS, split, estimator=search).predicted == LABELS) > 0.85
+
+
+@pytest.mark.parametrize("penalties", [(), (1.0, 0.0), (-1.0,)])
+def test_penalties_must_be_positive(penalties: tuple[float, ...]) -> None:
+    with pytest.raises(InputError, match=r"The penalties are \(.*\); expected at least one, all positive"):
+        accuracy(planted(1), penalties=penalties)

@@ -88,3 +88,33 @@ def test_labels_may_differ_between_problems() -> None:
     both = solve(x, np.stack([y, other]), weights[[0, 0]], np.array([10.0, 10.0]), 4, tolerance=1e-7)
     alone = solve(x, other, weights[:1], np.array([10.0]), 4, tolerance=1e-7)
     np.testing.assert_allclose(both.coef[1], alone.coef[0], atol=1e-4 * np.abs(alone.coef).max())
+
+
+def test_few_rows_in_many_dimensions_are_solved_in_their_own_coordinates() -> None:
+    """The dual, and the primal by a tall copy of the same rows whose second half is held out."""
+    from probes.designs import Own
+    from probes.solver import Problems
+
+    x, y, weights = problem(60, 900, 4, 2.0)
+    dual = Problems(x, y, weights, 4, tolerance=1e-7, iterations=2000, penalties=2)
+    assert isinstance(dual._design, Own)
+    found = dual.solve(30.0)[0]
+    for p in range(4):
+        against_sklearn(x, y, weights[p] > 0, 30.0, found.solution, p)
+    np.testing.assert_allclose(found.logits, found.solution.logits(x), atol=1e-6)
+
+
+def test_the_path_ends_where_each_penalty_ends_alone() -> None:
+    from probes.solver import Problems, path
+
+    x, y, weights = problem(200, 20, 4, 0.0)
+    for found in path(Problems(x, y, weights, 4, tolerance=1e-8, iterations=2000, penalties=3), (1.0, 100.0, 10.0)):
+        alone = solve(x, y, weights, np.full(4, found.penalty), 4, tolerance=1e-8, iterations=2000)
+        np.testing.assert_allclose(found.solution.coef, alone.coef, atol=1e-5 * np.abs(alone.coef).max())
+
+
+def test_classes_that_can_be_separated_are_solved_to_the_optimum_at_the_working_tolerance() -> None:
+    """There gradients are small far from the optimum; a criterion on them alone gave other predictions."""
+    x, y, weights = problem(300, 150, 5, 0.0)
+    quick, tight = (solve(x, y, weights, np.full(4, 1.0), 5, tolerance=t, iterations=5000) for t in (1e-4, 1e-9))
+    assert np.linalg.norm(quick.coef - tight.coef) < 2e-3 * np.linalg.norm(tight.coef)
