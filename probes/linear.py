@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from probes.solver import Problems, path, solve
+from probes.solver import Problems, Start, path, solve
 from probes.splits import Fold, grouped_folds
 from stimuli.errors import InputError
 
@@ -22,8 +22,8 @@ PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 10000.0)
 INNER = 3
 """Inner folds that choose the penalty where the outer ones cannot."""
 
-ROUGH = 1e-2
-"""How near to the optimum the coefficients are by which a penalty is chosen."""
+ROUGH, EXACT = 3e-3, 1e-3
+"""How near to the optimum the coefficients are by which a penalty is chosen, and those that predict."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def fit(
     _refuse_infinite(values)
     classes, targets = np.unique(labels, return_inverse=True)
     everything = np.arange(len(values))
-    chosen = _chosen(values, targets, groups, [(everything, everything[:0])], penalties, seed, len(classes))
+    chosen = _Search(values, targets, groups, [(everything, everything[:0])], penalties, seed).chosen
     found = solve(values, targets, np.ones((1, len(values))), chosen, len(classes))
     return LinearProbe(found.coef[0], found.intercept[0], tuple(str(c) for c in classes), float(chosen[0]))
 
@@ -122,16 +122,11 @@ def fit_predict(
     if estimator is not None:
         return _by_estimator(estimator, values, np.asarray(labels), groups, folds)
     classes, targets = np.unique(labels, return_inverse=True)
-    k = len(classes)
-    chosen = _chosen(values, targets, groups, folds, penalties, seed, k)
-    problems = Problems(values, targets, _weights([train for train, _ in folds], len(values)), k, penalties=len(set(chosen)))
-    probabilities = np.full((len(values), k), np.nan)
-    for penalty in np.unique(chosen):
-        at = np.flatnonzero(chosen == penalty)
-        logits = problems.solve(float(penalty), at)[0].logits
-        for own, (_, test) in zip(logits, [folds[int(fold)] for fold in at], strict=True):
-            probabilities[test] = _softmax(own[test])
-    return Prediction(probabilities, tuple(str(c) for c in classes), tuple(float(c) for c in chosen))
+    search = _Search(values, targets, groups, folds, penalties, seed)
+    probabilities = np.full((len(values), len(classes)), np.nan)
+    for logits, (_, test) in zip(search.outer(), folds, strict=True):
+        probabilities[test] = _softmax(logits[test])
+    return Prediction(probabilities, tuple(str(c) for c in classes), tuple(float(c) for c in search.chosen))
 
 
 def _by_estimator(
@@ -163,34 +158,54 @@ def _refuse_infinite(values: np.ndarray) -> None:
         )
 
 
-def _chosen(
-    values: np.ndarray,
-    targets: np.ndarray,
-    groups: np.ndarray,
-    folds: Sequence[Fold],
-    penalties: Sequence[float],
-    seed: int,
-    k: int,
-) -> np.ndarray:
-    """A penalty per outer fold: the only one, the middle one where there is too little to choose by, or the best inner one."""
-    if not len(penalties) or min(penalties) <= 0:
-        raise InputError(
-            f"The penalties are {tuple(penalties)}; expected at least one, all positive. Leave them out for the defaults."
-        )
-    inner = _shared(folds, len(values)) if len(penalties) > 1 else []
-    if len(penalties) > 1 and not inner:
-        inner = _nested(targets, np.asarray(groups), folds, seed)
-    if not inner:
-        return np.full(len(folds), penalties[len(penalties) // 2])
-    weights = _weights([train for train, _ in inner], len(values))
-    problems = Problems(values, targets, weights, k, penalties=len(penalties), relative=ROUGH)
-    ordered = sorted(set(penalties), reverse=True)
-    losses = np.zeros((len(folds), len(ordered)))
-    for at, found in enumerate(path(problems, ordered)):
-        for logits, (_, tests) in zip(found.logits, inner, strict=True):
-            for fold, held in tests:
-                losses[fold, at] += _log_loss(logits[held], targets[held])
-    return np.asarray(ordered)[losses.argmin(1)]
+class _Search:
+    """The penalty of each outer fold, the only one, the middle one where there is too little to choose by, or the best inner one."""
+
+    def __init__(
+        self,
+        values: np.ndarray,
+        targets: np.ndarray,
+        groups: np.ndarray,
+        folds: Sequence[Fold],
+        penalties: Sequence[float],
+        seed: int,
+    ) -> None:
+        if not len(penalties) or min(penalties) <= 0:
+            raise InputError(
+                f"The penalties are {tuple(penalties)}; expected at least one, all positive. Leave them out for the defaults."
+            )
+        ordered = sorted(set(penalties), reverse=True)
+        inner = _shared(folds, len(values)) if len(ordered) > 1 else []
+        if len(ordered) > 1 and not inner:
+            inner = _nested(targets, np.asarray(groups), folds, seed)
+        self._pairs, self._folds = len(inner), len(folds)
+        weights = _weights([train for train, _ in [*inner, *folds]], len(values))
+        k = int(targets.max()) + 1
+        self._problems = Problems(values, targets, weights, k, penalties=len(ordered), relative=ROUGH if inner else EXACT)
+        self._serve = [[at for at, (_, tests) in enumerate(inner) if fold in dict(tests)] for fold in range(len(folds))]
+        self._starts: dict[float, Start] = {}
+        losses = np.zeros((len(folds), len(ordered)))
+        for at, (found, start) in enumerate(path(self._problems, ordered, np.arange(len(inner))) if inner else ()):
+            self._starts[found.penalty] = start
+            for logits, (_, tests) in zip(found.logits, inner, strict=True):
+                for fold, held in tests:
+                    losses[fold, at] += _log_loss(logits[held], targets[held])
+        middle = penalties[len(penalties) // 2]
+        self.chosen = np.asarray(ordered)[losses.argmin(1)] if inner else np.full(len(folds), middle)
+
+    def outer(self) -> list[np.ndarray]:
+        """Logits (n, k) of the probe of each outer fold, at its penalty.
+
+        Each starts from the mean of the inner probes that choose its penalty: they saw none of its test rows either.
+        """
+        found: dict[int, np.ndarray] = {}
+        self._problems.relative = EXACT
+        for penalty in np.unique(self.chosen):
+            at, start = np.flatnonzero(self.chosen == penalty), self._starts.get(float(penalty))
+            begin = None if start is None else start.mean([self._serve[fold] for fold in at.tolist()])
+            logits = self._problems.solve(float(penalty), self._pairs + at, begin)[0].logits
+            found |= dict(zip(at.tolist(), logits, strict=True))
+        return [found[fold] for fold in range(self._folds)]
 
 
 Inner = list[tuple[np.ndarray, list[tuple[int, np.ndarray]]]]

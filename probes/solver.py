@@ -18,13 +18,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from probes.designs import Block, Design, Rows, design, rows
+from probes.designs import Block, Design, Rows, Shared, design, rows
 from probes.lbfgs import minimise
 
 TIGHT = 1e-5
 """Below this tolerance products are taken in float64."""
 WORTH = 0.15
 """Share of held-out entries from which on rows are sorted into blocks that leave them out."""
+SMALL = 2**18
+"""Scores (problems x rows x classes) below which rows stay in one block."""
 CHUNK = 2**24
 """Weights (problems x coordinates x classes) solved together: L-BFGS keeps twenty times as many numbers."""
 
@@ -52,6 +54,21 @@ class Fitted:
     logits: np.ndarray
     """(P, n, k), of all rows, held out or not."""
     solution: Solution
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where to start from at the next penalty."""
+
+    theta: torch.Tensor
+    """(P, coordinates + 1, k)."""
+    curvature: float
+    common: bool
+    """Whether coordinates mean the same in all problems."""
+
+    def mean(self, of: Sequence[Sequence[int]]) -> Start | None:
+        """A start for other problems, each from the mean of some of these; None where their coordinates are not the same."""
+        return Start(torch.stack([self.theta[list(own)].mean(0) for own in of]), self.curvature, True) if self.common else None
 
 
 class Problems:
@@ -84,8 +101,8 @@ class Problems:
         device: str | None = None,
     ) -> None:
         place = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        self.k, self._tolerance, self._iterations, self._relative = k, tolerance, iterations, relative
-        self._order, ends, used = _sorted(np.asarray(weights) > 0)
+        self.k, self._tolerance, self._iterations, self.relative = k, tolerance, iterations, relative
+        self._order, ends, used = _sorted(np.asarray(weights) > 0, k)
         given = torch.as_tensor(np.asarray(weights, float)[:, self._order], device=place)
         features = torch.as_tensor(np.asarray(values)[self._order], device=place)
         self._rows: Rows = rows(features, given)
@@ -103,9 +120,7 @@ class Problems:
         """How many problems."""
         return self._shares.shape[1]
 
-    def solve(
-        self, penalty: float, keep: np.ndarray | None = None, start: torch.Tensor | None = None
-    ) -> tuple[Fitted, torch.Tensor]:
+    def solve(self, penalty: float, keep: np.ndarray | None = None, start: Start | None = None) -> tuple[Fitted, Start]:
         """Solve some problems at one penalty.
 
         Args:
@@ -119,14 +134,16 @@ class Problems:
         chosen = torch.arange(self.size, device=self._shares.device)
         chosen = chosen if keep is None else chosen[torch.as_tensor(keep, device=chosen.device)]
         shape = (len(chosen), self._design.width + 1, self.k)
-        theta = torch.zeros(shape, dtype=torch.float64, device=chosen.device) if start is None else start
+        theta = torch.zeros(shape, dtype=torch.float64, device=chosen.device) if start is None else start.theta
+        self._curvature = 1.0 / self.k if start is None else start.curvature
         strength = penalty * (2 if self.k == 2 else 1)
         self._design.prepare(strength, self._curvature)
         step = max(1, CHUNK // (shape[1] * shape[2]))
         parts = [self._minimised(theta[at : at + step], chosen[at : at + step], strength) for at in range(0, len(chosen), step)]
         theta = torch.cat([part for part, _ in parts])
         calls = sum(used for _, used in parts)
-        return self._fitted(penalty, theta, chosen, calls), theta
+        found = self._fitted(penalty, theta, chosen, calls)
+        return found, Start(theta, self._curvature, isinstance(self._design, Shared))
 
     def _minimised(self, start: torch.Tensor, keep: torch.Tensor, penalty: float) -> tuple[torch.Tensor, int]:
         size = float(self._rows.count.mean())
@@ -140,7 +157,7 @@ class Problems:
         def settled(point: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
             """Small in itself, and against the penalty: its share of the curvature alone bounds how far the optimum can be."""
             error = _largest(slope) * size / penalty
-            return (_largest(slope) <= self._tolerance) & (error <= self._relative * _largest(point[:, :-1]))
+            return (_largest(slope) <= self._tolerance) & (error <= self.relative * _largest(point[:, :-1]))
 
         return minimise(evaluate, precondition, settled, start, self._iterations)
 
@@ -199,12 +216,12 @@ class Problems:
         return Fitted(penalty, ordered, solution)
 
 
-def path(problems: Problems, penalties: Sequence[float]) -> Iterator[Fitted]:
-    """All problems at each penalty, the largest first, each from the solution of the one before."""
+def path(problems: Problems, penalties: Sequence[float], keep: np.ndarray | None = None) -> Iterator[tuple[Fitted, Start]]:
+    """Problems at each penalty, the largest first, each from the solution of the one before."""
     start = None
     for penalty in sorted(set(penalties), reverse=True):
-        found, start = problems.solve(penalty, start=start)
-        yield found
+        found, start = problems.solve(penalty, keep, start)
+        yield found, start
 
 
 def solve(
@@ -233,19 +250,20 @@ def solve(
     return Solution(coef, intercept, calls)
 
 
-def _sorted(used: np.ndarray) -> tuple[np.ndarray, list[int], np.ndarray]:
+def _sorted(used: np.ndarray, k: int) -> tuple[np.ndarray, list[int], np.ndarray]:
     """Rows in an order in which those that the same problems train on stand together.
 
     Args:
         used: bool (P, n).
+        k: number of classes.
 
     Returns:
         The order, where each block starts and the last one ends, and who uses which block, bool (blocks, P); one block where
-        little would be left out, or where there are many.
+        little would be left out, where there are many, and where calls cost more than numbers.
     """
     n = used.shape[1]
     patterns, number, size = np.unique(used.T, axis=0, return_inverse=True, return_counts=True)
-    if used.mean() > 1 - WORTH or len(patterns) > 2 * len(used):
+    if used.mean() > 1 - WORTH or len(patterns) > 2 * len(used) or used.size * k < SMALL:
         return np.arange(n), [0, n], np.ones((1, len(used)), bool)
     return np.argsort(number.ravel(), kind="stable"), [0, *np.cumsum(size).tolist()], patterns
 

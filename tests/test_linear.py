@@ -120,7 +120,7 @@ def test_inner_folds_that_are_the_other_outer_ones_choose_as_a_grid_search_does(
         folds = PredefinedSplit(fold_of[train])
         search = GridSearchCV(model, grid, scoring="neg_log_loss", cv=folds).fit(values[train], LABELS[train])
         assert own.penalties[index] == pytest.approx(1 / search.best_params_["logisticregression__C"])
-        np.testing.assert_allclose(own.probabilities[test], search.predict_proba(values[test]), atol=2e-3)
+        np.testing.assert_allclose(own.probabilities[test], search.predict_proba(values[test]), atol=4e-3)
 
 
 def test_rows_that_no_fold_tests_are_not_predicted() -> None:

@@ -108,7 +108,7 @@ def test_the_path_ends_where_each_penalty_ends_alone() -> None:
     from probes.solver import Problems, path
 
     x, y, weights = problem(200, 20, 4, 0.0)
-    for found in path(Problems(x, y, weights, 4, tolerance=1e-8, iterations=2000, penalties=3), (1.0, 100.0, 10.0)):
+    for found, _ in path(Problems(x, y, weights, 4, tolerance=1e-8, iterations=2000, penalties=3), (1.0, 100.0, 10.0)):
         alone = solve(x, y, weights, np.full(4, found.penalty), 4, tolerance=1e-8, iterations=2000)
         np.testing.assert_allclose(found.solution.coef, alone.coef, atol=1e-5 * np.abs(alone.coef).max())
 
