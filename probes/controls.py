@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from probes.targets import Labels, Readable, Target, target_of
+from stimuli.errors import InputError
+
 CONTENT_FOLDS = 4
+
+
+def classes_of(store: Readable, target: str, taxonomy: str | Path, labels: Labels | None) -> Target:
+    """The target of a control or comparison that is made for classes; see ``probes.targets.target_of``.
+
+    Raises:
+        InputError: a target of numbers, or what ``target_of`` refuses.
+    """
+    wanted = target_of(store, target, taxonomy, labels)
+    if wanted.kind != "classes":
+        raise InputError(
+            f"The target '{target}' is of numbers; this comparison is made for classes. Use 'level', or give labels in a few classes."
+        )
+    return wanted
 
 
 def shuffled_labels(labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:

@@ -25,6 +25,7 @@ _PUBLIC = {
     "ablate": "hooks.edit",
     "steer": "hooks.edit",
     "extract": "hooks.extract",
+    "random_weights": "hooks.blank",
     "sweep": "probes.sweep",
     "ask": "analysis.perception",
     "blind": "analysis.perception",
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from analysis.unsaid import unsaid
     from analysis.verdict import decide
     from hooks.asks import Ask
+    from hooks.blank import random_weights
     from hooks.capture import capture
     from hooks.edit import ablate, edit, replace, steer
     from hooks.extract import extract

@@ -23,6 +23,8 @@ from analysis.report import render
 from analysis.semantic_distance import Distances, compare, semantic_distance
 from analysis.unsaid import unsaid
 from analysis.verdict import Arm, decide
+from analysis.verdict_inputs import read_inputs
+from hooks.blank import random_weights
 from hooks.extract import extract
 from hooks.load import Mllm
 from hooks.store import Activations, Store
@@ -99,7 +101,8 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
             arms[name] = _arm(name, mllm, train, replays, shown, base, entrance, settings, folder, progress)
     with clock.step("verdict"):
         evidence = [Arm(name, name.split("+")[0], seen.answers) for name, (_, seen) in arms.items()]
-        verdict = decide(base.survival, mllm.stages.read_layer, base.answers, evidence)
+        inputs = read_inputs(base.survival, entrance.statistics, settings.folds)
+        verdict = decide(base.survival, mllm.stages.read_layer, base.answers, evidence, inputs=inputs)
         shown_arm = max(arms, key=lambda name: arms[name][1].answers.balanced_accuracy, default=None)
     with clock.step("distances"):
         distance = _distance(mllm, base, arms, shown_arm, settings)
@@ -200,12 +203,8 @@ def _baselines(mllm: Mllm, shown: StimulusSet, settings: ExamConfig, progress: b
     """The last vision site of a random-weight model of the same architecture; pixel statistics are the ``Entrance``'s."""
     found: dict[str, Activations] = {}
     if settings.random_baseline:
-        import torch
-
-        torch.manual_seed(settings.seed)
-        blank = type(mllm.model)(mllm.model.config).eval().to(mllm.device, mllm.model.dtype)
         site = mllm.stages.read_layer
-        store = extract(mllm.with_model(blank), shown, [site], progress=progress)
+        store = extract(random_weights(mllm, settings.seed), shown, [site], progress=progress)
         found["random-weights"] = store.read(site)
     return found
 

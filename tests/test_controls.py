@@ -1,8 +1,15 @@
 """Controls: shuffled labels keep the design and lose the meaning; content is told from noise."""
 
-import numpy as np
+import re
+from pathlib import Path
 
-from probes.controls import content_accuracy, shuffled_labels
+import numpy as np
+import pytest
+
+from probes.controls import classes_of, content_accuracy, shuffled_labels
+from stimuli.errors import InputError
+from stimuli.statistics import NAMES
+from tests.test_sweep import store
 
 GROUPS = np.repeat(np.arange(12), 8)
 LABELS = np.tile(list("aabbccdd"), 12)
@@ -51,3 +58,21 @@ def test_content_of_references_shown_once_cannot_be_judged() -> None:
     assert chance == 0.1
     mixed = np.array([0, 0, 1, 1, 2])
     assert content_accuracy(np.array([[0.0], [0], [5], [5], [9]]), mixed) == (1, 0.5)
+
+
+def test_the_page_of_controls_lists_every_pixel_statistic_and_nothing_else() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "controls.md").read_text()
+    rows = page.split("## The pixel statistics")[1].splitlines()
+    named = [name for row in rows if row.startswith("| `") for name in re.findall(r"`(\w+)`", row.split(" | ")[0])]
+    second = [name[:-1] + "2" for row in rows if "`…_2`" in row for name in re.findall(r"`(\w+_1)`", row)]
+    assert sorted(named + second) == sorted(NAMES)
+    assert f"**pixel statistics**, {len(NAMES)} of them" in page
+
+
+def test_numbers_are_no_classes_and_that_is_said() -> None:
+    own = store({"vision.0": 1.0}, references=4)
+    assert classes_of(own, "distortion", "paper8", None).kind == "classes"
+    with pytest.raises(
+        InputError, match="The target 'size' is of numbers; this comparison is made for classes. Use 'level', or"
+    ):
+        classes_of(own, "size", "paper8", {id: float(i) for i, id in enumerate(own.ids)})

@@ -11,8 +11,10 @@ from probes.intervals import (
     holm,
     interval,
     paired_difference,
+    permutation_p,
     resampled_rows,
     resamples,
+    widening,
 )
 from stimuli.errors import InputError
 
@@ -123,3 +125,52 @@ def test_resampled_rows_draw_whole_groups_and_agree_with_the_means() -> None:
     )
     found, means = interval(values.mean(), [values[rows].mean() for rows in draws]), group_bootstrap(values, groups, 200, 3)
     assert (found.value, found.low, found.high) == pytest.approx((means.value, means.low, means.high))
+
+
+def test_out_of_fold_scores_have_wider_intervals_of_the_same_value_within_bounds() -> None:
+    rng = np.random.default_rng(7)
+    labels, groups = np.tile(list("ab"), 40), np.repeat(np.arange(20), 4)
+    hits, other = rng.random(80) < 0.7, rng.random(80) < 0.6
+    answers, probe = balanced_interval(hits, labels, groups), balanced_interval(hits, labels, groups, folds=5)
+    assert probe.value == answers.value
+    assert probe.high - probe.value == pytest.approx(widening(5) * (answers.high - answers.value))
+    assert probe.value - probe.low == pytest.approx(widening(5) * (answers.value - answers.low))
+    there, wide = (balanced_difference(hits, other, labels, groups, folds=folds) for folds in (None, 5))
+    assert wide.high - wide.low == pytest.approx(widening(5) * (there.high - there.low))
+    assert wide.p >= there.p
+    mean, more = (group_bootstrap(hits, groups, folds=folds) for folds in (None, 5))
+    assert more.value == mean.value and more.high - more.low == pytest.approx(widening(5) * (mean.high - mean.low))
+    there, wide = (paired_difference(hits, other, groups, folds=folds) for folds in (None, 5))
+    assert wide.high - wide.low == pytest.approx(widening(5) * (there.high - there.low))
+    nearly = np.arange(80) > 1
+    assert balanced_interval(nearly, labels, groups, folds=2).high == 1
+
+
+def test_more_folds_widen_less_and_never_beyond_the_published_correction() -> None:
+    factors = [widening(folds) ** 2 for folds in (2, 5, 10)]
+    assert factors == sorted(factors, reverse=True) and min(factors) > 1
+    assert all(factor < 1 + folds / (folds - 1) for factor, folds in zip(factors, (2, 5, 10), strict=True))
+    assert widening(None) == 1
+    with pytest.raises(InputError, match="Got 1 folds. Expected at least 2, or None if nothing was trained"):
+        widening(1)
+
+
+def test_permutation_p_counts_ties_is_never_zero_and_is_exact() -> None:
+    assert permutation_p(0.5, [0.5, 0.4, 0.6, 0.1]) == 3 / 5
+    assert permutation_p(1.0, np.zeros(19)) == 1 / 20
+    rng = np.random.default_rng(8)
+    found = np.mean([permutation_p(row[0], row[1:]) <= 0.05 for row in rng.normal(size=(4000, 40))])
+    assert abs(found - 0.05) < 0.012
+    with pytest.raises(InputError, match="Got the score 0.5 and 0 permuted ones, 0 of them finite"):
+        permutation_p(0.5, [])
+    with pytest.raises(InputError, match="2 permuted ones, 1 of them finite. Expected finite scores"):
+        permutation_p(0.5, [np.nan, 0.2])
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("signal", [0.0, 0.4])
+def test_out_of_fold_intervals_cover_and_tests_keep_their_level_at_realistic_size(signal: float) -> None:
+    """Where a plain bootstrap of the hits covers too seldom; docs/coverage.md has more designs."""
+    from benchmarks.coverage import Design, rates, simulate, wrong
+
+    assert wrong(rates(simulate(Design(64, signal), 200)), 200) == []
