@@ -126,7 +126,7 @@ def group_bootstrap(
 ) -> Interval:
     """Mean of ``values`` (n,) with its interval over groups; NaN rows are left out; ``folds`` as in ``balanced_interval``."""
     value, draws = _means(np.asarray(values, float), np.asarray(groups), n_boot, seed)
-    return _interval(value, _widened(value, draws, folds))
+    return _interval(value, value + widening(folds) * (draws - value))
 
 
 def paired_difference(
@@ -141,7 +141,7 @@ def paired_difference(
     """Mean of after − before, (n,) each, with interval and p over groups; ``folds`` as in ``balanced_interval``."""
     change = np.asarray(after, float) - np.asarray(before, float)
     value, draws = _means(change, np.asarray(groups), n_boot, seed)
-    return difference(value, _widened(value, draws, folds))
+    return difference(value, value + widening(folds) * (draws - value))
 
 
 def resampled_rows(groups: Sequence[str] | np.ndarray, n_boot: int = 1000, seed: int = 0) -> Iterator[np.ndarray]:

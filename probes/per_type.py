@@ -11,9 +11,10 @@ import numpy as np
 
 from hooks.store import Activations
 from probes.controls import shuffled_labels
-from probes.intervals import balanced_accuracies, group_counts, interval, resamples
+from probes.intervals import balanced_accuracies, group_counts, resamples
 from probes.linear import PENALTIES, fit_predict
 from probes.over_sites import over_sites
+from probes.resampled import score_interval
 from probes.splits import grouped_folds
 from probes.targets import Readable, Target
 from probes.weighted import auc
@@ -137,7 +138,7 @@ class _Probe:
         found, hits, penalty = self._probed(values, labels, self.penalties)
         shuffled = shuffled_labels(labels, self.groups, zlib.crc32(f"{self.seed}/{type}".encode()))  # another of each type
         lost, _, _ = self._probed(values, shuffled, [penalty])
-        control = _columns("control", auc(lost, shuffled == "distorted", number, weights))
+        control = self._columns("control", auc(lost, shuffled == "distorted", number, weights))
         signed = any(part in TYPES and TYPES[part].neutral is not None for part in type.split("+"))
         rows: Table = []
         for level in np.unique(self.levels[self.distorted]):
@@ -169,7 +170,11 @@ class _Probe:
         weights = weights[:, present]
         counts = {"n": int(positive.sum()), "references": len(np.unique(self.groups[own][positive]))}
         areas, accuracies = auc(p[own], positive, place, weights), balanced_accuracies(hits[own], labels[own], place, weights)
-        return {**counts, **_columns("auc", areas), **_columns("balanced", accuracies)}
+        return {**counts, **self._columns("auc", areas), **self._columns("balanced", accuracies)}
+
+    def _columns(self, name: str, draws: np.ndarray) -> dict[str, float]:
+        found = score_interval(draws, min(self.folds, len(np.unique(self.groups))))
+        return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def _threshold(rows: Table) -> int | None:
@@ -180,11 +185,6 @@ def _threshold(rows: Table) -> int | None:
             break
         found = row["level"]
     return found
-
-
-def _columns(name: str, draws: np.ndarray) -> dict[str, float]:
-    found = interval(float(draws[0]), draws[1:])
-    return {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
 
 
 def _type(about: Mapping[str, Any]) -> str:

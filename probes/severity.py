@@ -11,8 +11,9 @@ import numpy as np
 from hooks.store import Activations
 from probes import linear, ordinal, ridge, weighted
 from probes.controls import content_accuracy, shuffled_labels
-from probes.intervals import Difference, Interval, difference, group_counts, interval, resamples
+from probes.intervals import Difference, Interval, group_counts, resamples
 from probes.over_sites import COMPONENTS, over_sites
+from probes.resampled import score_change, score_interval
 from probes.splits import Fold, grouped_folds
 from probes.targets import Labels, Readable, Target, target_of
 from probes.weighted import Statistic
@@ -23,6 +24,8 @@ from stimuli.tables import Table
 STATISTICS: Mapping[str, Statistic] = {
     "score": weighted.spearman, "plcc": weighted.pearson, "rmse": weighted.rmse, "r2": weighted.r2,
 }  # fmt: skip
+BOUNDS = {"rmse": (0.0, np.inf), "r2": (-np.inf, 1.0)}
+"""Of the statistics that are no correlations."""
 LEAST = 4
 """Stimuli of a type below which it has no correlation of its own."""
 
@@ -50,6 +53,7 @@ class SeverityResult:
     """Stimuli that have no such number."""
     seed: int
     n_boot: int
+    folds: int
 
     def row(self, site: str) -> dict[str, Any]:
         """The row of a site."""
@@ -65,7 +69,7 @@ class SeverityResult:
         """Change in SRCC from site ``a`` to site ``b``, paired over the same stimuli."""
         number, weights = _weights(self.groups, self.n_boot, self.seed)
         before, after = (weighted.spearman(self.predictions[site], self.truth, number, weights) for site in (a, b))
-        return difference(after[0] - before[0], (after - before)[1:])
+        return score_change(after - before, self.folds)
 
 
 def severity_sweep(
@@ -122,7 +126,18 @@ def severity_sweep(
 
     table = over_sites(store, wanted, measure, sites=sites, baselines=baselines, inputs=inputs, progress=progress)
     return SeverityResult(
-        target, table, by_type, predictions, wanted.values, types, wanted.groups, wanted.ids, wanted.dropped, seed, n_boot
+        target,
+        table,
+        by_type,
+        predictions,
+        wanted.values,
+        types,
+        wanted.groups,
+        wanted.ids,
+        wanted.dropped,
+        seed,
+        n_boot,
+        folds,
     )
 
 
@@ -145,9 +160,9 @@ class _Probe:
         number, weights = _weights(groups, self.n_boot, self.seed)
         row: dict[str, Any] = {"n": len(truth), "references": len(np.unique(groups))}
         for name, statistic in STATISTICS.items():
-            row |= _columns(name, _interval(statistic(found, truth, number, weights)))
+            row |= _columns(name, self._interval(statistic(found, truth, number, weights), *BOUNDS.get(name, (-1.0, 1.0))))
         by_type, mean = self._within_types(found, number, weights)
-        control = _interval(weighted.spearman(lost, shuffled, number, weights))
+        control = self._interval(weighted.spearman(lost, shuffled, number, weights))
         content, content_chance = content_accuracy(values, groups, self.seed)
         row |= {**_columns("within_type", mean), "types": len(by_type), **_columns("control", control)}
         row |= {"selectivity": row["score"] - control.value, "type_only": self._type_only(number, weights), "chance": 0.0}
@@ -176,12 +191,15 @@ class _Probe:
             truth = self.target.values[own]
             if type != "clean" and len(own) >= LEAST and np.ptp(truth) > 0 and np.ptp(found[own]) > 0:
                 draws.append(weighted.spearman(found[own], truth, number[own], weights))
-                rows.append({"type": str(type), "n": len(own), **_columns("score", _interval(draws[-1]))})
+                rows.append({"type": str(type), "n": len(own), **_columns("score", self._interval(draws[-1]))})
         if not draws:
             return rows, Interval(*[float("nan")] * 3)
         known = np.isfinite(draws)
         total = np.where(known, draws, 0.0).sum(0)
-        return rows, _interval(np.divide(total, known.sum(0), out=np.full(len(total), np.nan), where=known.any(0)))
+        return rows, self._interval(np.divide(total, known.sum(0), out=np.full(len(total), np.nan), where=known.any(0)))
+
+    def _interval(self, draws: np.ndarray, least: float = -1.0, most: float = 1.0) -> Interval:
+        return score_interval(draws, len(self.split), least, most)
 
     def _type_only(self, number: np.ndarray, weights: np.ndarray) -> float:
         """The SRCC of the training references' mean number of each type."""
@@ -216,10 +234,6 @@ def _weights(groups: np.ndarray, n_boot: int, seed: int) -> tuple[np.ndarray, np
     """Group numbers, and how often each group counts: once in the first row, then in every resample."""
     number, count = group_counts(groups)
     return number, np.vstack([np.ones((1, count)), resamples(count, n_boot, seed)])
-
-
-def _interval(values: np.ndarray) -> Interval:
-    return interval(float(values[0]), values[1:])
 
 
 def _columns(name: str, found: Interval) -> dict[str, float]:

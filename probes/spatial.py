@@ -58,6 +58,7 @@ class MapsResult:
     ids: tuple[str, ...] = field(repr=False)
     seed: int
     n_boot: int
+    folds: int
 
     def row(self, site: str) -> dict[str, Any]:
         """The row of a site."""
@@ -75,7 +76,9 @@ class MapsResult:
 
     def compare(self, a: str, b: str, score: str = "auc") -> Difference:
         """Change from site ``a`` to site ``b``, paired over the same images."""
-        return paired_difference(self.scores[a][score], self.scores[b][score], self.groups, self.n_boot, self.seed)
+        return paired_difference(
+            self.scores[a][score], self.scores[b][score], self.groups, self.n_boot, self.seed, folds=self.folds
+        )
 
 
 def distortion_maps(
@@ -139,7 +142,7 @@ def distortion_maps(
             {"order": len(table), "site": BASELINE + name, "component": "baseline", "dim": 0, **row, "dead_end": False}
         )
     ids, groups = found.target.ids, found.target.groups
-    return MapsResult(target, found.grid, table, by_type, by_level, maps, found.shares, known, groups, ids, seed, n_boot)
+    return MapsResult(target, found.grid, table, by_type, by_level, maps, found.shares, known, groups, ids, seed, n_boot, folds)
 
 
 @dataclass(frozen=True)
@@ -235,7 +238,7 @@ class _Probe:
         return found
 
     def _interval(self, values: np.ndarray) -> tuple[float, float, float]:
-        found = group_bootstrap(values, self.found.target.groups, self.n_boot, self.seed)
+        found = group_bootstrap(values, self.found.target.groups, self.n_boot, self.seed, folds=len(self.split))
         return found.value, found.low, found.high
 
 
