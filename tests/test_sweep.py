@@ -249,3 +249,47 @@ def test_inputs_stand_in_for_the_sites_of_their_name(result: SweepResult) -> Non
     part = Activations(given.ids[1:], given.values["vision.0"][1:])
     with pytest.raises(InputError, match="'pixels' lacks 1 of 160 stimuli"):
         sweep(given, sites=["pixels"], inputs={"pixels": part}, progress=False)
+
+
+def test_repeats_share_out_the_folds_anew_and_average() -> None:
+    one, three = (sweep(store(), sites=["vision.0"], repeats=repeats, n_boot=100, progress=False) for repeats in (1, 3))
+    assert set(np.unique(three.hits("vision.0") * 3).round(6)) <= {0, 1, 2, 3}
+    assert not np.array_equal(one.hits("vision.0"), three.hits("vision.0"))
+    assert three.row("vision.0")["score"] == pytest.approx(np.mean(three.hits("vision.0")), abs=1e-9)
+    assert three.predictions["vision.0"].predicted.tolist() == one.predictions["vision.0"].predicted.tolist()
+
+
+def test_the_reference_is_read_from_types_that_the_probe_has_not_seen() -> None:
+    found = sweep(store(references=6), "reference", sites=["llm.0"], folds=3, n_boot=100, progress=False)
+    assert found.row("llm.0")["score"] > 0.5
+    assert found.row("llm.0")["chance"] == pytest.approx(1 / 6)
+
+
+def test_another_estimator_can_be_the_probe() -> None:
+    from sklearn.neighbors import KNeighborsClassifier
+
+    found = sweep(store(), sites=["vision.0"], estimator=KNeighborsClassifier(3), n_boot=100, progress=False)
+    assert found.row("vision.0")["score"] > 0.5
+    assert np.isnan(found.row("vision.0")["penalty"])
+    assert found.row("vision.0")["control"] < 0.4
+
+
+def test_numbers_are_another_sweeps() -> None:
+    numbers = {id: at for at, id in enumerate(store().ids)}
+    with pytest.raises(
+        InputError, match=r"The target 'grain' has 180 different numbers; expected classes\. Use sn\.severity_sweep"
+    ):
+        sweep(store(), "grain", labels=numbers, progress=False)
+
+
+def test_own_labels_by_id() -> None:
+    own = {id: "late" if "jpeg" in id or "noise" in id else "early" for id in store().ids}
+    found = sweep(store(), "half", labels=own, sites=["vision.0"], n_boot=100, progress=False)
+    assert found.row("vision.0")["score"] > 0.8 and found.dropped == 0
+
+
+def test_sites_are_compared_in_pairs_and_with_the_best(result: SweepResult) -> None:
+    rows = {row["site"]: row for row in result.differences()}
+    assert rows["projector"]["change"] < -0.3 and rows["projector"]["p_holm"] < 0.05
+    among = {row["site"] for row in result.best_sites() if row["among_best"]}
+    assert among <= {"vision.0", "vision.1"} and among
