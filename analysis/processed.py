@@ -173,7 +173,9 @@ class _Work:
             found = fit_predict(values, task.labels, groups, split, penalties=PENALTIES, seed=self._seed)
             task.hits[name] = found.predicted == task.labels
             lost = fit_predict(values, shuffled, groups, split, penalties=[float(np.median(found.penalties))], seed=self._seed)
-            task.control[name] = balanced_interval(lost.predicted == shuffled, shuffled, groups, self._n_boot, self._seed)
+            task.control[name] = balanced_interval(
+                lost.predicted == shuffled, shuffled, groups, self._n_boot, self._seed, folds=self._folds
+            )
         return task
 
     def rows(self, processor: str, task: _Task) -> Table:
@@ -222,13 +224,13 @@ class _Work:
         given: tuple[Any, ...] = (task.labels[at], groups[at], self._n_boot, self._seed)
         found: dict[str, Any] = {}
         for name, key in ((PIXELS, "before"), (processor, "after")):
-            score = balanced_interval(task.hits[name][at], *given)
+            score = balanced_interval(task.hits[name][at], *given, folds=self._folds)
             found |= {key: score.value, f"{key}_low": score.low, f"{key}_high": score.high}
             if level == ALL:
                 control = task.control[name]
                 found |= {f"{key}_control": control.value}
                 found |= {f"{key}_control_low": control.low, f"{key}_control_high": control.high}
-        change = balanced_difference(task.hits[PIXELS][at], task.hits[processor][at], *given)
+        change = balanced_difference(task.hits[PIXELS][at], task.hits[processor][at], *given, folds=self._folds)
         found |= {"change": change.value, "change_low": change.low, "change_high": change.high, "p": change.p}
         return {**found, "chance": 1 / len(np.unique(task.labels[at])), "note": task.note}
 

@@ -20,6 +20,9 @@ from probes.targets import Labels, Readable, Target, target_of
 from stimuli.errors import InputError
 from stimuli.tables import Table
 
+MANY = 10_000
+"""Resamples for p-values that Holm multiplies by the number of sites: the smallest is 2 in their number."""
+
 
 @dataclass(frozen=True)
 class SweepResult:
@@ -67,12 +70,12 @@ class SweepResult:
     def differences(self, against: str = "best") -> Table:
         """Every site against another, paired, with Holm over sites; see ``probes.differences.site_differences``."""
         return site_differences({site: self.hits(site) for site in self.predictions}, self.labels, self.groups, against,
-                                n_boot=max(self.n_boot, 10_000), seed=self.seed, folds=self.folds)  # fmt: skip
+                                n_boot=max(self.n_boot, MANY), seed=self.seed, folds=self.folds)  # fmt: skip
 
     def best_sites(self) -> Table:
         """Which sites cannot be told from the best; see ``probes.differences.best_sites``."""
         return best_sites({site: self.hits(site) for site in self.predictions}, self.labels, self.groups,
-                          n_boot=max(self.n_boot, 10_000), seed=self.seed, folds=self.folds)  # fmt: skip
+                          n_boot=max(self.n_boot, MANY), seed=self.seed, folds=self.folds)  # fmt: skip
 
 
 def sweep(
@@ -242,14 +245,9 @@ def compare_runs(before: SweepResult, after: SweepResult) -> Table:
     for site in before.predictions:
         if site in after.predictions:
             change = balanced_difference(
-                before.hits(site),
-                after.hits(site),
-                before.labels,
-                before.groups,
-                before.n_boot,
-                before.seed,
+                before.hits(site), after.hits(site), before.labels, before.groups, max(before.n_boot, MANY), before.seed,
                 folds=before.folds,
-            )
+            )  # fmt: skip
             scores = {"before": before.row(site)["score"], "after": after.row(site)["score"]}
             rows.append({"site": site, **scores, "change": change.value, "low": change.low, "high": change.high, "p": change.p})
     for row, p in zip(rows, holm([row["p"] for row in rows]) if rows else [], strict=True):
