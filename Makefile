@@ -3,6 +3,8 @@
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do \
   $$p -c 'import sys; raise SystemExit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
+# One process per core, each with one thread: threads of two processes would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile
 STAMP := .venv/.snellen-ready
 
 .PHONY: help setup demo test test-fast test-heavy test-all lint format bench notebooks embedded families headline
@@ -24,16 +26,16 @@ demo: setup  ## examine the embedded model; ends with the verdict and the path o
 	$(BIN)/snellen exam --out runs/demo
 
 test: setup  ## every test that fits in ten minutes
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 test-fast: setup  ## the fast half
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-heavy: setup  ## the heavy proofs alone
-	SNELLEN_TEST_ALL=1 $(BIN)/python -m pytest -q -m heavy
+	SNELLEN_TEST_ALL=1 $(PYTEST) -m heavy
 
 test-all: setup  ## also the heavy proofs
-	SNELLEN_TEST_ALL=1 $(BIN)/python -m pytest -q
+	SNELLEN_TEST_ALL=1 $(PYTEST)
 
 lint: setup  ## formatting, lint and types
 	$(BIN)/ruff format --check .
