@@ -31,6 +31,8 @@ class Design(Protocol):
 
     width: int
     """Coordinates of a problem."""
+    dtype: torch.dtype
+    """Of everything that goes in and comes out."""
 
     def forward(self, theta: torch.Tensor, keep: torch.Tensor, blocks: Sequence[Block]) -> list[torch.Tensor]:
         """Weights (m, width, k) to the scores of each block, (rows, its problems, k) in the design's own precision."""
@@ -91,19 +93,19 @@ class Shared:
     """One matrix for all problems."""
 
     def __init__(self, given: Rows, dtype: torch.dtype) -> None:
-        self._given, self.width = given, given.x.shape[1]
+        self._given, self.width, self.dtype = given, given.x.shape[1], dtype
         self._scale = given.x.std(0, unbiased=False)
         self._scale = torch.where(self._scale > 0, self._scale, torch.ones_like(self._scale))
         self._x = (given.x / self._scale).to(dtype)
-        self._mean, self._spread = given.mean / self._scale, given.spread / self._scale
+        self._mean, self._spread = (given.mean / self._scale).to(dtype), (given.spread / self._scale).to(dtype)
         self._scatter: torch.Tensor | None = None
         self._inverse = torch.empty(0)
 
     def forward(self, theta: torch.Tensor, keep: torch.Tensor, blocks: Sequence[Block]) -> list[torch.Tensor]:  # noqa: D102
         k, x = theta.shape[2], self._x
         wide = theta / self._spread[keep][:, :, None]
-        offset = torch.einsum("pd,pdk->pk", self._mean[keep], wide).to(x.dtype)
-        flat = wide.permute(1, 0, 2).to(x.dtype).contiguous()
+        offset = torch.einsum("pd,pdk->pk", self._mean[keep], wide)
+        flat = wide.permute(1, 0, 2).contiguous()
         found = []
         for rows, own in blocks:
             part = flat if own is None else flat[:, own]
@@ -123,7 +125,7 @@ class Shared:
             else:
                 raw.index_add_(1, own, part)
                 total.index_add_(0, own, ends)
-        slope = raw.permute(1, 0, 2).double() - self._mean[keep][:, :, None] * total[:, None]
+        slope = raw.permute(1, 0, 2) - self._mean[keep][:, :, None] * total[:, None].to(x.dtype)
         return slope / self._spread[keep][:, :, None]
 
     def prepare(self, penalty: float, curvature: float) -> None:  # noqa: D102
@@ -136,15 +138,16 @@ class Shared:
 
     def precondition(self, slope: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:  # noqa: D102
         m, d, k = slope.shape
-        flat = slope.permute(1, 0, 2).reshape(d, m * k).to(self._inverse.dtype)
-        return (self._inverse @ flat).double().view(d, m, k).permute(1, 0, 2)
+        return (self._inverse @ slope.permute(1, 0, 2).reshape(d, m * k)).view(d, m, k).permute(1, 0, 2)
 
     def raw(self, theta: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:  # noqa: D102
         return theta / self._given.spread[keep][:, :, None]
 
 
 class Own:
-    """Principal components of each problem's training rows."""
+    """Principal components of each problem's training rows, in float64."""
+
+    dtype = torch.float64
 
     def __init__(self, given: Rows) -> None:
         self._given = given

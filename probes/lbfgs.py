@@ -16,12 +16,13 @@ MEMORY = 10
 HALVINGS = 25
 NOISE = 1e-7
 """Relative: changes of a loss this small are not told from rounding, and the slope decides (Hager and Zhang 2005)."""
+TINY = 1e-30
 Evaluate = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
-"""From points (m, …) and which problems they are of, int (m,), to losses (m,) and gradients (m, …), both float64."""
+"""From points (m, …) and which problems they are of, int (m,), to losses (m,), float64, and gradients (m, …)."""
 Precondition = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From gradients (m, …) and which problems they are of to directions of descent (m, …)."""
-Settled = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-"""From points (m, …) and their gradients to whether each is near enough to its minimum, bool (m,)."""
+Settled = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+"""From points (m, …), their gradients and the quasi-Newton steps from there to whether each is near enough, bool (m,)."""
 Step = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 """How far each problem moved, how its gradient changed, and the inverse of their product."""
 
@@ -61,17 +62,20 @@ def minimise(
     """
     found, everyone = start.clone(), torch.arange(len(start), device=start.device)
     loss, slope = evaluate(start, everyone)
-    now, calls = _State(everyone, start, loss, slope, []).only(~settled(start, slope)), 1
+    now, calls = _State(everyone, start, loss, slope, []), 1
     for _ in range(iterations):
+        direction = -_turned(now, precondition)
+        left = ~settled(now.theta, now.slope, direction)
+        now, direction = now.only(left), direction[left]
         if not len(now.keep):
             break
-        theta, loss, slope, better, tried = _search(evaluate, now, -_turned(now, precondition))
+        theta, loss, slope, better, tried = _search(evaluate, now, direction)
         moved, bent = theta - now.theta, slope - now.slope
         curvature = _dot(moved, bent)
-        inverse = torch.where(curvature > 0, 1 / curvature.clamp(min=1e-300), torch.zeros_like(curvature))
+        inverse = torch.where(curvature > TINY, 1 / curvature.clamp(min=TINY), torch.zeros_like(curvature))
         steps = [*now.steps[-MEMORY + 1 :], (moved, bent, inverse)]
         found[now.keep] = theta
-        now = _State(now.keep, theta, loss, slope, steps).only(~settled(theta, slope) & better)
+        now = _State(now.keep, theta, loss, slope, steps).only(better)
         calls += tried
     return found, calls
 
@@ -94,7 +98,8 @@ def _search(
     evaluate: Evaluate, now: _State, direction: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor, int]:
     """Halve each problem's step until its loss falls enough; one whose never does stays where it was, and is told by False."""
-    slant, length = _dot(direction, now.slope), torch.ones_like(now.loss)
+    slant = _dot(direction, now.slope)
+    length = torch.ones_like(slant)
     theta, keep = now.theta + direction, now.keep
     loss, slope = evaluate(theta, keep)
     good, tried = _falls(now.loss, slant, length, loss, _dot(direction, slope)), 1

@@ -25,7 +25,7 @@ TIGHT = 1e-5
 """Below this tolerance products are taken in float64."""
 WORTH = 0.15
 """Share of held-out entries from which on rows are sorted into blocks that leave them out."""
-SMALL = 2**18
+SMALL = 2**17
 """Scores (problems x rows x classes) below which rows stay in one block."""
 CHUNK = 2**24
 """Weights (problems x coordinates x classes) solved together: L-BFGS keeps twenty times as many numbers."""
@@ -80,8 +80,8 @@ class Problems:
         weights: (P, n), non-negative; 0 holds a row out.
         k: number of classes.
         tolerance: stop when no gradient component, per training row, is larger (scikit-learn's ``tol``).
-        relative: and when no coefficient is further from the optimum than this, against the largest one; where classes can be separated,
-            the first criterion alone stops far from it.
+        relative: and when the quasi-Newton step that is left moves no coefficient by more than this, against the largest one; where
+            classes can be separated, the first criterion alone stops far from the optimum. Coefficients end within 0.1 % of it.
         iterations: at most, per penalty.
         penalties: how many will be asked for, for the choice of the design.
         device: of the computation; a CUDA device if there is one.
@@ -97,7 +97,7 @@ class Problems:
         tolerance: float = 1e-4,
         iterations: int = 300,
         penalties: int = 1,
-        relative: float = 1e-3,
+        relative: float = 3e-4,
         device: str | None = None,
     ) -> None:
         place = device or ("cuda" if torch.cuda.is_available() else "cpu")
@@ -134,7 +134,7 @@ class Problems:
         chosen = torch.arange(self.size, device=self._shares.device)
         chosen = chosen if keep is None else chosen[torch.as_tensor(keep, device=chosen.device)]
         shape = (len(chosen), self._design.width + 1, self.k)
-        theta = torch.zeros(shape, dtype=torch.float64, device=chosen.device) if start is None else start.theta
+        theta = torch.zeros(shape, dtype=self._design.dtype, device=chosen.device) if start is None else start.theta
         self._curvature = 1.0 / self.k if start is None else start.curvature
         strength = penalty * (2 if self.k == 2 else 1)
         self._design.prepare(strength, self._curvature)
@@ -146,18 +146,16 @@ class Problems:
         return found, Start(theta, self._curvature, isinstance(self._design, Shared))
 
     def _minimised(self, start: torch.Tensor, keep: torch.Tensor, penalty: float) -> tuple[torch.Tensor, int]:
-        size = float(self._rows.count.mean())
-
         def evaluate(point: torch.Tensor, at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             return self._evaluate(point, keep[at], penalty)
 
         def precondition(slope: torch.Tensor, at: torch.Tensor) -> torch.Tensor:
             return self._precondition(slope, keep[at])
 
-        def settled(point: torch.Tensor, slope: torch.Tensor) -> torch.Tensor:
-            """Small in itself, and against the penalty: its share of the curvature alone bounds how far the optimum can be."""
-            error = _largest(slope) * size / penalty
-            return (_largest(slope) <= self._tolerance) & (error <= self.relative * _largest(point[:, :-1]))
+        def settled(point: torch.Tensor, slope: torch.Tensor, step: torch.Tensor) -> torch.Tensor:
+            """Gradients are small, and so is the step that is left by what is known of the curvature."""
+            near = _largest(step[:, :-1]) <= self.relative * _largest(point[:, :-1])
+            return near & (_largest(slope) <= self._tolerance)
 
         return minimise(evaluate, precondition, settled, start, self._iterations)
 
@@ -165,11 +163,11 @@ class Problems:
         """Loss (m,) and gradient (m, width + 1, k) per training row."""
         body, count = theta[:, :-1], self._rows.count[keep]
         blocks = self._blocks_of(keep)
-        loss = 0.5 * penalty * (body**2).sum((1, 2))
-        ends, residuals = torch.zeros_like(theta[:, -1]), []
+        loss = 0.5 * penalty * (body**2).sum((1, 2), dtype=torch.float64)
+        ends, residuals = torch.zeros_like(theta[:, -1], dtype=torch.float64), []
         for (at, own), scores in zip(blocks, self._design.forward(body, keep, blocks), strict=True):
             which, every = (keep, torch.arange(len(keep), device=keep.device)) if own is None else (keep[own], own)
-            scores = scores + theta[every, -1].to(scores.dtype)  # (rows, problems, k)
+            scores = scores + theta[every, -1]  # (rows, problems, k)
             scores -= scores.amax(2, keepdim=True)  # torch's own softmax is slow over few classes
             target, weight = self._targets[at][:, which, None], self._shares[at][:, which]
             hit = scores.gather(2, target)
@@ -182,7 +180,8 @@ class Problems:
             ends.index_add_(0, every, residual.sum(0, dtype=torch.float64))
             residuals.append(residual)
         slope = self._design.backward(residuals, keep, blocks) + penalty * body
-        return loss / count, torch.cat([slope, ends[:, None]], 1) / count[:, None, None]
+        slope = torch.cat([slope, ends[:, None].to(slope.dtype)], 1)
+        return loss / count, slope / count[:, None, None].to(slope.dtype)
 
     def _blocks_of(self, keep: torch.Tensor) -> list[Block]:
         """The blocks that some of these problems train on."""
@@ -197,16 +196,17 @@ class Problems:
 
     def _precondition(self, slope: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
         """Of a gradient per training row: the scatter counts all training rows."""
-        count = self._rows.count[keep][:, None, None]
+        count = self._rows.count[keep][:, None, None].to(slope.dtype)
         body = self._design.precondition(slope[:, :-1], keep) * count
         return torch.cat([body, slope[:, -1:] / self._curvature], 1)
 
     def _fitted(self, penalty: float, theta: torch.Tensor, keep: torch.Tensor, calls: int) -> Fitted:
-        logits = self._design.forward(theta[:, :-1], keep, [(slice(None), None)])[0].double() + theta[:, -1]
+        logits = self._design.forward(theta[:, :-1], keep, [(slice(None), None)])[0].double() + theta[:, -1].double()
         spare = 1 - (torch.softmax(logits, 2) ** 2).sum(2)  # (n, m)
         weight = self._shares[:, keep]
         mean = float((spare * weight).sum() / weight.sum()) / (self.k - 1)
         self._curvature = min(max(mean, 1e-6), 1.0 / self.k)
+        theta = theta.double()
         coef = self._design.raw(theta[:, :-1], keep)
         offset = self._rows.mean[keep] + self._rows.shift
         intercept = theta[:, -1] - torch.einsum("pd,pdk->pk", offset, coef)
@@ -233,7 +233,7 @@ def solve(
     *,
     tolerance: float = 1e-4,
     iterations: int = 300,
-    relative: float = 1e-3,
+    relative: float = 3e-4,
     device: str | None = None,
 ) -> Solution:
     """Fit P problems, each with its own penalty; arguments as of ``Problems``, and ``penalties`` (P,)."""

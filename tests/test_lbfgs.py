@@ -23,7 +23,7 @@ def solved(conditions: list[float], exact: bool) -> tuple[torch.Tensor, torch.Te
     found, calls = minimise(
         evaluate,
         lambda slope, keep: slope / (curvature[keep] if exact else curvature[keep].amax(1, keepdim=True)),
-        lambda x, slope: slope.abs().amax(1) < 1e-9,
+        lambda x, slope, step: slope.abs().amax(1) < 1e-9,
         torch.zeros_like(minimum),
         500,
     )
@@ -54,7 +54,7 @@ def test_steps_that_overshoot_are_halved() -> None:
     found, _ = minimise(
         evaluate,
         lambda slope, keep: 1000 * slope,
-        lambda x, slope: slope.abs().amax(1) < 1e-8,
+        lambda x, slope, step: slope.abs().amax(1) < 1e-8,
         torch.tensor([[3.0], [-2.0]], dtype=torch.float64),
         100,
     )
@@ -66,7 +66,7 @@ def test_who_starts_at_the_minimum_stays() -> None:
     found, calls = minimise(
         lambda x, keep: (((x - minimum) ** 2).sum(1), 2 * (x - minimum)),
         lambda slope, keep: slope,
-        lambda x, slope: slope.abs().amax(1) < 1e-9,
+        lambda x, slope, step: slope.abs().amax(1) < 1e-9,
         minimum,
         10,
     )
