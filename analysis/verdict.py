@@ -1,36 +1,38 @@
 """The verdict: the component where usable distortion information is lost, "none", or "cannot tell", with the evidence.
 
 Two kinds of evidence are weighed. *Survival*: where a linear probe's score falls on the way, and whether what it finds at the
-end is said. *Cure*: which component, tuned alone, brings the answers back. Cure decides, because a probe's score is a
-correlation and an intervention is not; survival confirms, contradicts, or stands alone when nothing was tuned.
+end is said (``verdict_steps``, ``verdict_survival``). *Cure*: which component, tuned alone, brings the answers back. Cure
+decides, because a probe's score is a correlation and an intervention is not; survival confirms, contradicts, or stands alone
+when nothing was tuned. The whole rule, its reasons and how often it was right on planted bottlenecks: ``docs/verdict.md``.
 
-The rule, in order (all comparisons are paired over references, two-sided, at level ``alpha`` after Holm's correction):
+In order (all comparisons are paired over references, two-sided, at level ``alpha`` after Holm's correction):
 
-1. **none**: the answers are not below the best probe, and above chance.
+1. **none**: survival finds no loss of practical size, and the answers are above chance.
 2. If something was tuned: the component whose best arm gains most decides, provided that the gain is significant and that it
-   is significantly above the best arm of every other component. If two components tie, survival breaks the tie if it points
-   to exactly one of them; otherwise **cannot tell**. If no arm gains, **cannot tell**.
-3. If nothing was tuned: the component of the largest significant loss along the way (inside vision, at the projector, from
-   the projector to the answer), or **cannot tell** if no probe is above its shuffled control.
+   is significantly above the best arm of every other component. If two components tie, survival breaks the tie if it counts a
+   loss in exactly one of them; otherwise **cannot tell**. If no arm gains, **processor** if survival says so (nothing behind
+   the processor can bring back what it removed), else **cannot tell**.
+3. If nothing was tuned: what survival says.
 
 Confidence is ``strong`` where cure and survival agree, ``mixed`` where they disagree, ``weak`` where there is only one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from analysis.perception import Answers, compare_answers
-from probes.intervals import Difference, balanced_difference, holm
-from probes.sweep import SweepResult, lost
+from analysis.verdict_steps import ANSWER, Step, Way, way
+from analysis.verdict_survival import CANNOT_TELL, NONE, Finding, counts, find
+from probes.intervals import Difference, holm
+from probes.linear import Prediction
+from probes.sweep import SweepResult
 from stimuli.tables import Table
 
-NONE, CANNOT_TELL = "none", "cannot tell"
 WHERE = {
+    "processor": "in the processor, before the first weight",
     "vision": "in the vision encoder's alignment",
     "projector": "at the projector",
     "llm": "in the language model",
@@ -51,82 +53,75 @@ class Verdict:
     """Where usable distortion information is lost."""
 
     component: str
-    """``vision``, ``projector``, ``llm``, ``none`` or ``cannot tell``."""
+    """``processor``, ``vision``, ``projector``, ``llm``, ``none`` or ``cannot tell``."""
     sentence: str
     confidence: str
     """``strong``, ``mixed`` or ``weak``."""
     evidence: Table
     """Rows: what, value, low, high, p, supports, note."""
+    candidates: tuple[str, ...] = ()
+    """Where it may be lost, the likeliest first: the component, or those between which cannot be told; empty where nothing is known."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return dict(vars(self))
 
 
-def decide(survival: SweepResult, read_layer: str, answers: Answers, arms: Sequence[Arm] = (), alpha: float = 0.05) -> Verdict:
+def decide(
+    survival: SweepResult,
+    read_layer: str,
+    answers: Answers,
+    arms: Sequence[Arm] = (),
+    alpha: float = 0.05,
+    *,
+    inputs: Mapping[str, Prediction] | None = None,
+) -> Verdict:
     """Weigh the evidence by the rule in this module's docstring.
 
     Args:
-        survival: the base model's sweep.
+        survival: the base model's sweep; with pixel statistics at ``pixels`` and ``processed`` the processor is judged too.
         read_layer: the vision site that the projector reads.
         answers: the base model's answers to the same stimuli.
         arms: tuned models, any order; none if nothing was tuned.
         alpha: level of every test.
+        inputs: a better reading of what the model is given, from ``verdict_inputs.read_inputs``.
     """
-    falls = lost(survival, read_layer)
-    unsaid = _unsaid(survival, answers)
+    path = way(survival, read_layer, answers, inputs)
+    found = find(survival, path, answers.balanced_low > answers.chance, alpha)
     gains = {arm.name: compare_answers(answers, arm.answers) for arm in arms}
     adjusted = dict(zip(gains, holm([g.p for g in gains.values()]) if gains else [], strict=True))
-    evidence = [*_survival_rows(survival, falls, unsaid, alpha), *_cure_rows(arms, gains, adjusted, alpha)]
-    losses = _losses(falls, unsaid, alpha)
-    if _heard(survival, answers, alpha):
-        sentence = f"No loss: the answers ({_pct(answers.balanced_accuracy)}) are as good as the best probe."
+    evidence = [*_survival_rows(survival, path, alpha), *_cure_rows(arms, gains, adjusted, alpha)]
+    if found.component == NONE:
+        best = f"the best probe ({_pct(path.scores[path.whole.start])} at {path.whole.start})"
+        best = "any probe" if path.whole.start == ANSWER else best
+        sentence = (
+            f"No loss of practical size: the answers are {_pct(answers.balanced_accuracy)} right, about as good as {best}."
+        )
         return Verdict(NONE, sentence, "strong" if arms else "weak", evidence)
+    numbers = _numbers(survival, read_layer, answers)
     if not arms:
-        return _by_survival(survival, read_layer, answers, losses, evidence)
+        return _by_survival(found, numbers, evidence)
     cured, rivals = _cure(arms, gains, adjusted, alpha)
     evidence += rivals
-    tie = [c for c in cured if c in losses]
+    tie = [c for c in cured if c in found.counted]
     component = cured[0] if len(cured) == 1 else tie[0] if len(tie) == 1 else CANNOT_TELL
+    if not cured and found.component == "processor":
+        sentence = f"Usable distortion information is lost {WHERE['processor']}: {numbers[:-1]}; tuning brings nothing back."
+        return Verdict("processor", sentence, "strong", evidence, ("processor",))
     if component == CANNOT_TELL:
         why = "no component's tuning improves the answers" if not cured else f"tuning {' and '.join(cured)} helps alike"
-        return Verdict(CANNOT_TELL, f"Cannot tell where it is lost: {why}. {_capital(_numbers(survival, read_layer, answers))}",
-                       "weak", evidence)  # fmt: skip
-    confidence = "strong" if component in losses else "mixed" if losses else "weak"
-    return Verdict(component, _sentence(component, survival, read_layer, answers, arms), confidence, evidence)
+        sentence = f"Cannot tell where it is lost: {why}. {_capital(numbers)}"
+        return Verdict(CANNOT_TELL, sentence, "weak", evidence, tuple(cured) or found.candidates)
+    confidence = "strong" if component in found.candidates else "mixed" if found.counted else "weak"
+    return Verdict(component, _sentence(component, numbers, arms), confidence, evidence, (component,))
 
 
-def _heard(survival: SweepResult, answers: Answers, alpha: float) -> bool:
-    """Whether the answers are above chance and not below the best probe."""
-    best = survival.best()
-    if best is None or answers.balanced_low <= answers.chance:
-        return False
-    gap = _against(survival, best, answers)
-    return gap.value >= 0 or gap.p > alpha
-
-
-def _against(survival: SweepResult, site: str, answers: Answers) -> Difference:
-    """Answers − probe at a site, in balanced accuracy, on the stimuli that both have."""
-    at = {row["id"]: row["correct"] for row in answers.table}
-    keep = np.array([id in at for id in survival.ids])
-    said = np.array([at[id] for id in survival.ids if id in at])
-    return balanced_difference(
-        survival.hits(site)[keep], said, survival.labels[keep], survival.groups[keep], survival.n_boot, survival.seed
-    )
-
-
-def _unsaid(survival: SweepResult, answers: Answers) -> tuple[str, Difference] | None:
-    """Answers − best probe of the language model (or the projector): encoded, not said."""
-    site = survival.best("llm") or survival.best("projector")
-    return None if site is None else (site, _against(survival, site, answers))
-
-
-def _losses(falls: Table, unsaid: tuple[str, Difference] | None, alpha: float) -> list[str]:
-    """Components with a significant loss, the largest first."""
-    found = [(row["change"], row["component"]) for row in falls if row["change"] < 0 and row["p_holm"] <= alpha]
-    if unsaid is not None and unsaid[1].value < 0 and unsaid[1].p <= alpha:
-        found.append((unsaid[1].value, "llm"))
-    return list(dict.fromkeys(component for _, component in sorted(found)))
+def _by_survival(found: Finding, numbers: str, evidence: Table) -> Verdict:
+    if found.component == CANNOT_TELL:
+        sentence = f"Cannot tell where it is lost: {found.reason}. {_capital(numbers)}"
+    else:
+        sentence = f"Usable distortion information is lost {WHERE[found.component]} (survival alone, nothing was tuned). {_capital(numbers)}"
+    return Verdict(found.component, sentence, "weak", evidence, found.candidates)
 
 
 def _cure(
@@ -153,28 +148,14 @@ def _cure(
     return [first.component, *tied], rows
 
 
-def _by_survival(survival: SweepResult, read_layer: str, answers: Answers, losses: list[str], evidence: Table) -> Verdict:
-    best = survival.best()
-    learnt = best is not None and survival.row(best)["low"] > survival.row(best)["control_high"]
-    numbers = _numbers(survival, read_layer, answers)
-    if not learnt or not losses:
-        why = "no probe is above its shuffled control" if not learnt else "no step loses significantly"
-        return Verdict(CANNOT_TELL, f"Cannot tell where it is lost: {why}. {_capital(numbers)}", "weak", evidence)
-    sentence = (
-        f"Usable distortion information is lost {WHERE[losses[0]]} (survival alone, nothing was tuned). {_capital(numbers)}"
-    )
-    return Verdict(losses[0], sentence, "weak", evidence)
-
-
-def _sentence(component: str, survival: SweepResult, read_layer: str, answers: Answers, arms: Sequence[Arm]) -> str:
+def _sentence(component: str, numbers: str, arms: Sequence[Arm]) -> str:
     """One sentence from the numbers."""
     own = max((a for a in arms if a.component == component), key=lambda a: a.answers.balanced_accuracy)
     rest = [a for a in arms if a.component != component]
     others = ", ".join(f"{a.name} {_pct(a.answers.balanced_accuracy)}" for a in rest)
     cure = f"tuning {own.name} alone brings them to {_pct(own.answers.balanced_accuracy)}"
     return (
-        f"Usable distortion information is lost {WHERE[component]}: {_numbers(survival, read_layer, answers)[:-1]}; "
-        f"{cure}{f' ({others})' if others else ''}."
+        f"Usable distortion information is lost {WHERE[component]}: {numbers[:-1]}; {cure}{f' ({others})' if others else ''}."
     )
 
 
@@ -191,17 +172,35 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _survival_rows(survival: SweepResult, falls: Table, unsaid: tuple[str, Difference] | None, alpha: float) -> Table:
+def _survival_rows(survival: SweepResult, path: Way, alpha: float) -> Table:
     rows: Table = []
-    for fall in falls:
-        points = fall["component"] if fall["change"] < 0 and fall["p_holm"] <= alpha else ""
-        change = Difference(fall["change"], fall["low"], fall["high"], fall["p_holm"])
-        rows.append(_evidence(f"probe, {fall['from']} → {fall['to']}", change, fall["p_holm"], points, "survival"))
-    if unsaid is not None:
-        site, gap = unsaid
-        points = "llm" if gap.value < 0 and gap.p <= alpha else ""
-        rows.append(_evidence(f"answers against the probe at {site}", gap, gap.p, points, "encoded, not said"))
+    for step in path.steps:
+        points = step.component if counts(step, alpha) else ""
+        rows.append(_evidence(_what(step) + _widths(survival, step), step.change, step.change.p, points, _kind(step)))
     return rows
+
+
+def _what(step: Step) -> str:
+    """The step in words; its sites may be behind the component, where more is read than at its own."""
+    if step.start == step.end:
+        return f"{step.component}: nothing before it reads more than {step.start}"
+    if step.component == "processor":
+        return f"processor: pixel statistics, {step.start} → {step.end}"
+    if step.end == ANSWER:
+        return f"{step.component}: answers against the probe at {step.start}"
+    return f"{step.component}: probe, {step.start} → {step.end}"
+
+
+def _widths(survival: SweepResult, step: Step) -> str:
+    """A warning where a step compares probes on very different numbers of features."""
+    dims = [row["dim"] for site in (step.start, step.end) for row in survival.table if row["site"] == site and "dim" in row]
+    if len(dims) < 2 or max(dims) < 2 * min(dims):
+        return ""
+    return f" ({dims[0]} → {dims[1]} features: compare at equal dimension)"
+
+
+def _kind(step: Step) -> str:
+    return "encoded, not said" if step.component == "llm" else "survival"
 
 
 def _cure_rows(arms: Sequence[Arm], gains: dict[str, Difference], adjusted: dict[str, float], alpha: float) -> Table:
