@@ -51,6 +51,8 @@ bench: setup  ## performance as ratios within one run
 	$(BIN)/python benchmarks/capture.py --quick
 	$(BIN)/python benchmarks/extract.py --quick
 	$(BIN)/python benchmarks/distortions.py
+	$(BIN)/python benchmarks/coverage.py --quick
+	$(BIN)/python benchmarks/organisms.py --quick
 
 notebooks: setup  ## execute the notebooks and write them with their outputs
 	$(BIN)/python notebooks/build.py

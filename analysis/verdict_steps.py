@@ -16,7 +16,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from analysis.perception import Answers
-from probes.intervals import Difference, Interval, balanced_accuracies, difference, group_counts, holm, interval, resamples
+from probes.intervals import (
+    Difference,
+    Interval,
+    balanced_accuracies,
+    difference,
+    group_counts,
+    holm,
+    interval,
+    resamples,
+    widening,
+)
 from probes.linear import Prediction
 from probes.sweep import SweepResult
 
@@ -85,6 +95,8 @@ def way(survival: SweepResult, read_layer: str, answers: Answers, inputs: Mappin
     found |= {name + READER: np.asarray(p.predicted == survival.labels)[keep] for name, p in (inputs or {}).items()}
     found[ANSWER] = np.array([said[id] for id in survival.ids if id in said])
     draws = {name: balanced_accuracies(hits, labels, groups, weights) for name, hits in found.items()}
+    wide = widening(survival.folds)  # probes are trained, the answers are not
+    draws = {name: own if name == ANSWER else own[0] + wide * (own - own[0]) for name, own in draws.items()}
     points, unread = _points(survival, read_layer, list(found))
     chance = 1 / len(np.unique(survival.labels))
     best = [_best([name for _, names in points[i:] for name in names], draws) for i in range(len(points))]

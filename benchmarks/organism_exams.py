@@ -194,7 +194,7 @@ def restored(record: dict[str, Any]) -> tuple[Any, Any, Any]:
     labels, groups = np.array(record["labels"]), np.array(record["groups"])
     table, ids = record["table"], tuple(record["ids"])
     predictions = {site: prediction(said) for site, said in record["predicted"].items()}
-    swept = SweepResult("distortion", table, predictions, labels, groups, ids, 0, record["seed"], record["n_boot"])
+    swept = SweepResult("distortion", table, predictions, labels, groups, ids, 0, record["seed"], record["n_boot"], 5)
     stimuli = [Stimulus(id, reference, None, None) for id, reference in zip(ids, record["groups"], strict=True)]
     said = [record["answers"][id] for id in ids]
     answers = score_answers(

@@ -27,6 +27,19 @@ _PUBLIC = {
     "extract": "hooks.extract",
     "random_weights": "hooks.blank",
     "sweep": "probes.sweep",
+    "severity_sweep": "probes.severity",
+    "type_sweep": "probes.per_type",
+    "distortion_maps": "probes.spatial",
+    "transfer_sweep": "probes.generalise",
+    "control_task": "probes.control_task",
+    "equal_dimension": "probes.dimension",
+    "sample_size": "probes.sample_size",
+    "description_length": "probes.information",
+    "usable_information": "probes.usable",
+    "fit_eraser": "probes.erasure",
+    "load_erasure": "probes.erasure",
+    "erased": "analysis.erased",
+    "erasing": "analysis.erased",
     "ask": "analysis.perception",
     "blind": "analysis.perception",
     "compare_answers": "analysis.perception",
@@ -47,6 +60,7 @@ _PUBLIC = {
     "input_statistics": "analysis.inputs",
     "semantic_distance": "analysis.semantic_distance",
     "decide": "analysis.verdict",
+    "read_inputs": "analysis.verdict_inputs",
     "exam": "snellen.runs",
     "SnellenError": "stimuli.errors",
     "InputError": "stimuli.errors",
@@ -57,6 +71,7 @@ if TYPE_CHECKING:
     from analysis.blind import blind_controls
     from analysis.captions import captions_kept
     from analysis.consistency import consistency
+    from analysis.erased import erased, erasing
     from analysis.inputs import input_statistics
     from analysis.interview import interview
     from analysis.mcq import ask_mcq
@@ -68,6 +83,7 @@ if TYPE_CHECKING:
     from analysis.semantic_distance import semantic_distance
     from analysis.unsaid import unsaid
     from analysis.verdict import decide
+    from analysis.verdict_inputs import read_inputs
     from hooks.asks import Ask
     from hooks.blank import random_weights
     from hooks.capture import capture
@@ -75,7 +91,17 @@ if TYPE_CHECKING:
     from hooks.extract import extract
     from hooks.resolve import find_stages
     from hooks.respond import respond
+    from probes.control_task import control_task
+    from probes.dimension import equal_dimension
+    from probes.erasure import fit_eraser, load_erasure
+    from probes.generalise import transfer_sweep
+    from probes.information import description_length
+    from probes.per_type import type_sweep
+    from probes.sample_size import sample_size
+    from probes.severity import severity_sweep
+    from probes.spatial import distortion_maps
     from probes.sweep import sweep
+    from probes.usable import usable_information
     from snellen.models import load
     from snellen.runs import exam
     from stimuli import sets as stimuli

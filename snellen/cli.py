@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from snellen import cli_activations, cli_answers, cli_processed, cli_stimuli
+from snellen import cli_activations, cli_answers, cli_probe, cli_processed, cli_stimuli
 from snellen.cli_options import (
     Images,
     Levels,
@@ -97,29 +97,6 @@ def stages(
 
 
 @app.command()
-def probe(
-    store: Annotated[Path, typer.Argument(help="folder that `snellen extract` wrote")],
-    target: Annotated[str, typer.Option(help="distortion, type or level")] = "distortion",
-    taxonomy: Annotated[str, typer.Option(help="name or YAML file")] = "paper8",
-    out: Annotated[Path | None, typer.Option(help="write the table as CSV")] = None,
-    seed: Seed = 0,
-    progress: Progress = True,
-) -> None:
-    """Probe every site of stored activations.
-
-    Example:  snellen probe runs/a --out runs/a/probes.csv
-    """
-    from hooks.store import Store
-    from probes.sweep import sweep
-    from stimuli.tables import write_csv
-
-    result = sweep(Store(store), target, taxonomy, seed, progress=progress)
-    _print(result.table, ("site", "dim", "score", "low", "high", "control", "content", "chance"))
-    if out is not None:
-        write_csv(result.table, out)
-
-
-@app.command()
 def tune(
     component: Annotated[str, typer.Argument(help="vision, projector or llm")],
     model: Annotated[str, typer.Option(help="embedded, embedded-template, a checkpoint folder or a hub id")] = "embedded",
@@ -204,6 +181,7 @@ def _cell(value: Any) -> str:
 
 cli_stimuli.register(app)
 cli_activations.register(app)
+cli_probe.register(app)
 cli_answers.register(app)
 cli_processed.register(app)
 keep_examples(app)
