@@ -185,8 +185,8 @@ class _Search:
         self._serve = [[at for at, (_, tests) in enumerate(inner) if fold in dict(tests)] for fold in range(len(folds))]
         self._starts: dict[float, Start] = {}
         losses = np.zeros((len(folds), len(ordered)))
-        for at, (found, start) in enumerate(path(self._problems, ordered, np.arange(len(inner))) if inner else ()):
-            self._starts[found.penalty] = start
+        for at, found in enumerate(path(self._problems, ordered, np.arange(len(inner))) if inner else ()):
+            self._starts[found.penalty] = found.start
             for logits, (_, tests) in zip(found.logits, inner, strict=True):
                 for fold, held in tests:
                     losses[fold, at] += _log_loss(logits[held], targets[held])
@@ -203,7 +203,7 @@ class _Search:
         for penalty in np.unique(self.chosen):
             at, start = np.flatnonzero(self.chosen == penalty), self._starts.get(float(penalty))
             begin = None if start is None else start.mean([self._serve[fold] for fold in at.tolist()])
-            logits = self._problems.solve(float(penalty), self._pairs + at, begin)[0].logits
+            logits = self._problems.solve(float(penalty), self._pairs + at, begin).logits
             found |= dict(zip(at.tolist(), logits, strict=True))
         return [found[fold] for fold in range(self._folds)]
 

@@ -47,16 +47,6 @@ class Solution:
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """All problems at one penalty."""
-
-    penalty: float
-    logits: np.ndarray
-    """(P, n, k), of all rows, held out or not."""
-    solution: Solution
-
-
-@dataclass(frozen=True)
 class Start:
     """Where to start from at the next penalty."""
 
@@ -69,6 +59,19 @@ class Start:
     def mean(self, of: Sequence[Sequence[int]]) -> Start | None:
         """A start for other problems, each from the mean of some of these; None where their coordinates are not the same."""
         return Start(torch.stack([self.theta[list(own)].mean(0) for own in of]), self.curvature, True) if self.common else None
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Problems at one penalty."""
+
+    penalty: float
+    logits: np.ndarray
+    """(P, n, k), of all rows, held out or not."""
+    keep: torch.Tensor
+    """Which problems."""
+    start: Start
+    evaluations: int
 
 
 class Problems:
@@ -120,16 +123,13 @@ class Problems:
         """How many problems."""
         return self._shares.shape[1]
 
-    def solve(self, penalty: float, keep: np.ndarray | None = None, start: Start | None = None) -> tuple[Fitted, Start]:
+    def solve(self, penalty: float, keep: np.ndarray | None = None, start: Start | None = None) -> Fitted:
         """Solve some problems at one penalty.
 
         Args:
             penalty: positive.
             keep: which problems; all by default.
-            start: the second result at another penalty.
-
-        Returns:
-            What was found, and where to start from at the next penalty.
+            start: that of the result at another penalty.
         """
         chosen = torch.arange(self.size, device=self._shares.device)
         chosen = chosen if keep is None else chosen[torch.as_tensor(keep, device=chosen.device)]
@@ -142,8 +142,15 @@ class Problems:
         parts = [self._minimised(theta[at : at + step], chosen[at : at + step], strength) for at in range(0, len(chosen), step)]
         theta = torch.cat([part for part, _ in parts])
         calls = sum(used for _, used in parts)
-        found = self._fitted(penalty, theta, chosen, calls)
-        return found, Start(theta, self._curvature, isinstance(self._design, Shared))
+        return self._fitted(penalty, theta, chosen, calls)
+
+    def solution(self, found: Fitted) -> Solution:
+        """The weights on raw features."""
+        theta = found.start.theta.double()
+        coef = self._design.raw(theta[:, :-1], found.keep)
+        offset = self._rows.mean[found.keep] + self._rows.shift
+        intercept = theta[:, -1] - torch.einsum("pd,pdk->pk", offset, coef)
+        return Solution(coef.cpu().numpy(), intercept.cpu().numpy(), found.evaluations)
 
     def _minimised(self, start: torch.Tensor, keep: torch.Tensor, penalty: float) -> tuple[torch.Tensor, int]:
         def evaluate(point: torch.Tensor, at: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -206,22 +213,19 @@ class Problems:
         weight = self._shares[:, keep]
         mean = float((spare * weight).sum() / weight.sum()) / (self.k - 1)
         self._curvature = min(max(mean, 1e-6), 1.0 / self.k)
-        theta = theta.double()
-        coef = self._design.raw(theta[:, :-1], keep)
-        offset = self._rows.mean[keep] + self._rows.shift
-        intercept = theta[:, -1] - torch.einsum("pd,pdk->pk", offset, coef)
-        solution = Solution(coef.cpu().numpy(), intercept.cpu().numpy(), calls)
         ordered = np.empty((len(keep), *logits.shape[::2]))
         ordered[:, self._order] = logits.permute(1, 0, 2).cpu().numpy()
-        return Fitted(penalty, ordered, solution)
+        start = Start(theta, self._curvature, isinstance(self._design, Shared))
+        return Fitted(penalty, ordered, keep, start, calls)
 
 
-def path(problems: Problems, penalties: Sequence[float], keep: np.ndarray | None = None) -> Iterator[tuple[Fitted, Start]]:
+def path(problems: Problems, penalties: Sequence[float], keep: np.ndarray | None = None) -> Iterator[Fitted]:
     """Problems at each penalty, the largest first, each from the solution of the one before."""
     start = None
     for penalty in sorted(set(penalties), reverse=True):
-        found, start = problems.solve(penalty, keep, start)
-        yield found, start
+        found = problems.solve(penalty, keep, start)
+        start = found.start
+        yield found
 
 
 def solve(
@@ -245,7 +249,7 @@ def solve(
     calls = 0
     for penalty in np.unique(penalties):
         at = np.flatnonzero(penalties == penalty)
-        found = problems.solve(float(penalty), at)[0].solution
+        found = problems.solution(problems.solve(float(penalty), at))
         coef[at], intercept[at], calls = found.coef, found.intercept, calls + found.evaluations
     return Solution(coef, intercept, calls)
 

@@ -98,19 +98,21 @@ def test_few_rows_in_many_dimensions_are_solved_in_their_own_coordinates() -> No
     x, y, weights = problem(60, 900, 4, 2.0)
     dual = Problems(x, y, weights, 4, tolerance=1e-7, iterations=2000, penalties=2)
     assert isinstance(dual._design, Own)
-    found = dual.solve(30.0)[0]
+    found = dual.solve(30.0)
+    solution = dual.solution(found)
     for p in range(4):
-        against_sklearn(x, y, weights[p] > 0, 30.0, found.solution, p)
-    np.testing.assert_allclose(found.logits, found.solution.logits(x), atol=1e-6)
+        against_sklearn(x, y, weights[p] > 0, 30.0, solution, p)
+    np.testing.assert_allclose(found.logits, solution.logits(x), atol=1e-6)
 
 
 def test_the_path_ends_where_each_penalty_ends_alone() -> None:
     from probes.solver import Problems, path
 
     x, y, weights = problem(200, 20, 4, 0.0)
-    for found, _ in path(Problems(x, y, weights, 4, tolerance=1e-8, iterations=2000, penalties=3), (1.0, 100.0, 10.0)):
+    problems = Problems(x, y, weights, 4, tolerance=1e-8, iterations=2000, penalties=3)
+    for found in path(problems, (1.0, 100.0, 10.0)):
         alone = solve(x, y, weights, np.full(4, found.penalty), 4, tolerance=1e-8, iterations=2000)
-        np.testing.assert_allclose(found.solution.coef, alone.coef, atol=1e-5 * np.abs(alone.coef).max())
+        np.testing.assert_allclose(problems.solution(found).coef, alone.coef, atol=1e-5 * np.abs(alone.coef).max())
 
 
 def test_classes_that_can_be_separated_are_solved_to_the_optimum_at_the_working_tolerance() -> None:
