@@ -17,7 +17,7 @@ import torch
 JITTER = 1e-6
 """Of the largest eigenvalue possible, added to what is inverted in float32."""
 ROUNDS = 80
-"""Evaluations that a path of penalties takes, roughly; for the choice between the two designs."""
+"""Evaluations that a path of penalties takes, roughly (measured: 80 to 200); for the choice between the two designs."""
 LIMIT = 2**27
 """Numbers that ``Own`` may keep (1 GiB), and again those of the problems that have not settled."""
 
@@ -85,7 +85,7 @@ def design(given: Rows, k: int, penalties: int, dtype: torch.dtype) -> Design:
     problems, (n, d) = len(given.weights), given.x.shape
     r = min(int((given.weights > 0).sum(1).max()), d)
     shared = n * d**2 + penalties * d**3 + ROUNDS * problems * k * d * (4 * n + 2 * d)
-    own = 2 * problems * (4 * n * d * r + 10 * r**3 + 2 * ROUNDS * k * n * r)  # twice: float64
+    own = 2 * problems * (4 * n * d * r + 20 * r**3 + 20 * ROUNDS * k * n * r)  # twice: float64; few columns: bound by memory
     return Own(given) if own < shared and problems * n * r < LIMIT else Shared(given, dtype)
 
 
