@@ -93,6 +93,7 @@ def test_one_of_three_is_killed_half_way_and_a_rerun_completes(alone: Store, tmp
     assert sum(run["images"] for run in rerun) <= len(alone.ids) - before + 4
 
 
+@pytest.mark.heavy
 def test_killed_again_and_again_it_completes_bit_for_bit(tmp_path: Path) -> None:
     """Every kill strikes a real extraction, forked from a process that holds the model, at a moment drawn at random."""
     done = subprocess.run([sys.executable, __file__, str(tmp_path), str(KILLS)], cwd=ROOT, capture_output=True, text=True)

@@ -648,7 +648,7 @@ def test_a_run_measures_itself(llava: Mllm, six: StimulusSet, tmp_path: Path, ca
 KILLS = 12
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_killed_again_and_again_it_completes_to_the_last_bit(llava_folder: Path, tmp_path: Path) -> None:
     """Every kill strikes a real run, forked from a process that holds the model, at a moment drawn at random."""
     command = [sys.executable, "-m", "tests.test_respond", str(llava_folder), str(tmp_path)]

@@ -96,7 +96,7 @@ def test_a_second_run_is_done_and_another_config_is_refused(finished: Any) -> No
         sn.exam("embedded", finished.folder, **SMALL, seed=1)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_killed_exam_goes_on_and_gives_the_same(finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from snellen import examination
 
