@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from hooks.store import Activations
 from probes.per_type import TypeResult, _threshold, type_sweep
 from stimuli.errors import InputError
+from tests.stores import InMemory
 
 TYPES = ("gaussian_blur", "white_noise", "mean_shift")
 
 
-class Store:
+class Store(InMemory):
     """Clean, and three types at three levels, of each reference; a type on few references, and an identity."""
 
     def __init__(self, references: int = 16, clean: bool = True) -> None:
@@ -31,20 +31,6 @@ class Store:
         along, strength = rng.normal(size=8), {None: 0.0, 1: 0.0, 3: 2.0, 5: 4.0}
         blurred = np.array([strength[level] if type != "white_noise" and not same else 0.0 for _, type, level, same in rows])
         self.values = {"vision.0": content + noise + np.outer(blurred, along), "projector": content + noise}
-
-    @property
-    def sites(self) -> tuple[str, ...]:
-        return tuple(self.values)
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        return tuple(self.rows)
-
-    def read(self, site: str) -> Activations:
-        return Activations(self.ids, self.values[site])
-
-    def metadata(self, id: str) -> dict[str, Any]:
-        return self.rows[id]
 
 
 @pytest.fixture(scope="module")

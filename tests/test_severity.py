@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from hooks.store import Activations
 from probes.severity import SeverityResult, severity_sweep
 from stimuli.errors import InputError
+from tests.stores import InMemory
 
 TYPES = ("gaussian_blur", "white_noise", "mean_shift")
 BASE = {"gaussian_blur": 0.2, "white_noise": 0.5, "mean_shift": 0.8}
 
 
-class Store:
+class Store(InMemory):
     """Clean, and three types at four levels, of each reference; SSIM falls with level and differs between types."""
 
     def __init__(self, references: int = 12, seed: int = 0) -> None:
@@ -36,20 +36,6 @@ class Store:
         only_type = noise + 6 * rng.normal(size=(4, 6))[kind]
         severe = noise * 0.3 + np.outer(known, rng.normal(size=6)) * 8
         self.values = {"vision.0": severe, "projector": only_type, "llm.0": noise}
-
-    @property
-    def sites(self) -> tuple[str, ...]:
-        return tuple(self.values)
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        return tuple(self.rows)
-
-    def read(self, site: str) -> Activations:
-        return Activations(self.ids, self.values[site])
-
-    def metadata(self, id: str) -> dict[str, Any]:
-        return self.rows[id]
 
 
 @pytest.fixture(scope="module")

@@ -10,30 +10,17 @@ import pytest
 from hooks.store import Activations
 from probes.sweep import SweepResult, compare_runs, lost, sweep
 from stimuli.errors import InputError
+from tests.stores import InMemory
 
 TYPES = (None, "gaussian_blur", "white_noise", "jpeg")
 STRENGTH = {"pixels": 0.3, "vision.0": 2.0, "vision.1": 2.0, "projector": 0.0, "llm.0": 0.0, "llm.1": 0.0}
 
 
-class FakeStore:
+class FakeStore(InMemory):
     """What a sweep needs of a store, in memory."""
 
     def __init__(self, rows: list[dict[str, Any]], values: Mapping[str, np.ndarray]) -> None:
         self.rows, self.values = {row["id"]: row for row in rows}, dict(values)
-
-    @property
-    def sites(self) -> tuple[str, ...]:
-        return tuple(self.values)
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        return tuple(self.rows)
-
-    def read(self, site: str) -> Activations:
-        return Activations(self.ids, self.values[site])
-
-    def metadata(self, id: str) -> dict[str, Any]:
-        return self.rows[id]
 
 
 def rows(references: int = 20) -> list[dict[str, Any]]:
