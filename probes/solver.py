@@ -11,6 +11,7 @@ of the same problem, never from one that saw held-out rows.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -27,6 +28,8 @@ WORTH = 0.15
 """Share of held-out entries from which on rows are sorted into blocks that leave them out."""
 SMALL = 2**17
 """Scores (problems x rows x classes) below which rows stay in one block."""
+ALONE = 2**26
+"""Scores times features below which one thread is faster than several, which wait for each other."""
 CHUNK = 2**24
 """Weights (problems x coordinates x classes) solved together: L-BFGS keeps twenty times as many numbers."""
 
@@ -137,9 +140,12 @@ class Problems:
         theta = torch.zeros(shape, dtype=self._design.dtype, device=chosen.device) if start is None else start.theta
         self._curvature = 1.0 / self.k if start is None else start.curvature
         strength = penalty * (2 if self.k == 2 else 1)
-        self._design.prepare(strength, self._curvature)
         step = max(1, CHUNK // (shape[1] * shape[2]))
-        parts = [self._minimised(theta[at : at + step], chosen[at : at + step], strength) for at in range(0, len(chosen), step)]
+        with _threads(self._shares.numel() * self.k * self._design.width < ALONE):
+            self._design.prepare(strength, self._curvature)
+            parts = [
+                self._minimised(theta[at : at + step], chosen[at : at + step], strength) for at in range(0, len(chosen), step)
+            ]
         theta = torch.cat([part for part, _ in parts])
         calls = sum(used for _, used in parts)
         return self._fitted(penalty, theta, chosen, calls)
@@ -252,6 +258,17 @@ def solve(
         found = problems.solution(problems.solve(float(penalty), at))
         coef[at], intercept[at], calls = found.coef, found.intercept, calls + found.evaluations
     return Solution(coef, intercept, calls)
+
+
+@contextmanager
+def _threads(alone: bool) -> Iterator[None]:
+    """One thread inside, if so."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1 if alone else before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _sorted(used: np.ndarray, k: int) -> tuple[np.ndarray, list[int], np.ndarray]:
