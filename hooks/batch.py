@@ -159,8 +159,14 @@ def _encoded(model: Any, processor: Any, images: Pictures | None, text: Sequence
 
 def accepted(model: Any) -> frozenset[str]:
     """The names of the arguments of a model's ``forward``."""
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return frozenset(inspect.signature(type(inner).forward).parameters)
+    return frozenset(inspect.signature(type(bare(model)).forward).parameters)
+
+
+def bare(model: Any) -> Any:
+    """The model inside what several processes (``module``) and adapters (``get_base_model``) wrap around it."""
+    while isinstance(vars(model).get("_modules", {}).get("module"), torch.nn.Module):
+        model = model.module
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def run(model: Any, tensors: Mapping[str, Any], keep: int | None = None) -> Any:
@@ -182,7 +188,7 @@ def run(model: Any, tensors: Mapping[str, Any], keep: int | None = None) -> Any:
 
 def cast(model: Any, tensors: Mapping[str, Any]) -> dict[str, Any]:
     """The inputs with the image in the model's own precision, which some towers do not see to themselves."""
-    kind = getattr(model, "dtype", None)
+    kind = getattr(bare(model), "dtype", None)
     return {
         name: value.to(kind) if name in PIXELS and kind is not None and value.is_floating_point() else value
         for name, value in tensors.items()

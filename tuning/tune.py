@@ -1,38 +1,51 @@
-"""Tune exactly one component of a model on distortion answers, keeping what it says of the content."""
+"""Tune one component of a model, or a part of it, on distortion answers, keeping what it says of the content."""
 
 from __future__ import annotations
 
-import copy
-import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
-from torch import nn
-from tqdm.auto import tqdm
 
 from hooks.checksum import weights_checksum
 from hooks.load import Mllm
 from hooks.stages import COMPONENTS
 from hooks.words import word_embeddings
 from stimuli.errors import InputError
-from stimuli.tables import Table
 from stimuli.types import Stimulus
-from tuning.audit import Audit, moves
-from tuning.lessons import REPLAY_IMAGES, Lesson, Lessons, fingerprint, own_words, prepare, refuse_held_out
-from tuning.objective import CONSTRAINTS, Objective
-from tuning.tuned import Tuned, finished, renamed, save
+from tuning.adapters import trainable
+from tuning.audit import audited, outside, snapshot
+from tuning.constraints import NEEDS_PAIRS, parse_constraint
+from tuning.copies import copy_for
+from tuning.heldout import held_out_lessons, split_references
+from tuning.lessons import REPLAY_IMAGES, Lesson, fingerprint, own_words, prepare, refuse_held_out
+from tuning.loop import Run, learn
+from tuning.objective import Objective, token_scale, weights_of
+from tuning.parts import Part, check_component, find_part
+from tuning.processes import Processes, whole
+from tuning.recompute import recomputed
+from tuning.saved import CARD, save_adapter
+from tuning.schedule import Plan
+from tuning.tuned import Tuned, finished, kept_replays, renamed, save
+from tuning.untouched import Untouched
+from tuning.upstream import remembered
 
-Method = Literal["full", "lora"]
-RATES = {"full": {"vision": 4e-4, "projector": 2e-3, "llm": 1e-3}, "lora": dict.fromkeys(COMPONENTS, 2e-3)}
+Method = Literal["full", "lora", "dora"]
+RATES: Mapping[str, Mapping[str, float]] = {
+    "full": {"vision": 4e-4, "projector": 2e-3, "llm": 1e-3},
+    "lora": dict.fromkeys(COMPONENTS, 2e-3),
+    "dora": dict.fromkeys(COMPONENTS, 2e-3),
+}
 """Peak learning rates that suit the embedded models (a few million parameters)."""
-LARGE_RATES = {"full": 1e-5, "lora": 2e-4}
+LARGE_RATES = {"full": 1e-5, "lora": 2e-4, "dora": 2e-4}
 """Peak learning rates above 100 million parameters, where LLaVA-style recipes lie."""
-WARMUP = 0.1
-CLIP = 1.0
+ADAPTER = "adapter"
+"""Folder of the adapter below that of a run."""
+VALIDATION = 0.1
+"""Share of the training references that early stopping looks at, unless given."""
 
 
 def tune(
@@ -41,17 +54,28 @@ def tune(
     component: str,
     *,
     method: Method = "full",
-    steps: int = 200,
+    only: Literal["norm", "bias"] | None = None,
+    steps: int | None = 200,
+    seconds: float | None = None,
     batch_size: int = 32,
+    micro_batch: int | None = None,
     lr: float | None = None,
-    constraint: str | None = None,
+    constraint: str | Mapping[str, float] | None = None,
     constraint_weight: float = 1.0,
     replay: float = 0.45,
     replay_images: int = REPLAY_IMAGES,
     replays: Callable[[], Sequence[Lesson]] | None = None,
+    quality: float = 0.0,
     taxonomy: str | Path = "paper8",
     held_out: Collection[str] = (),
+    validation: float | Sequence[Stimulus] = 0.0,
+    patience: int | None = None,
+    evaluate_every: int = 50,
     lora_rank: int = 8,
+    precision: Literal["auto", "float32", "bf16"] = "auto",
+    recompute: bool = False,
+    remember: int = 4 << 30,
+    checkpoint_every: int = 100,
     seed: int = 0,
     progress: bool = True,
     out: str | Path | None = None,
@@ -59,30 +83,44 @@ def tune(
     """Tune one component; the given model stays as it was.
 
     The objective is the likelihood of the right answer to the distortion question, class-balanced, plus the likelihood of
-    the untouched model's own answers about content and quality (replay). A constraint shapes the visual tokens themselves:
-    ``align`` draws the mean token towards the embedding of its distortion's word, ``keep`` holds everything else in the
-    tokens where the untouched model has it. AdamW, warm-up, cosine, clipping; dropout off.
+    the untouched model's own answers about content and quality (replay), plus constraints on the visual tokens. AdamW,
+    warm-up, cosine, clipping; dropout off. Batches are a function of seed and step alone, so that a run that was stopped goes on
+    from its checkpoint as if it had not been, and several processes (torchrun) learn what one does.
 
     Args:
         mllm: the model.
         train: labelled stimuli.
-        component: ``vision``, ``projector`` or ``llm``; no other parameter moves.
-        method: all weights of the component, or LoRA on its linear layers, merged at the end.
-        steps: optimizer steps.
-        batch_size: lessons per step.
-        lr: peak learning rate; default by component and size (``RATES``, ``LARGE_RATES``).
-        constraint: None, ``align``, ``keep`` or ``align+keep`` (vision and projector).
-        constraint_weight: factor on the constraint's losses (``tuning.objective.WEIGHTS``).
+        component: ``vision``, ``projector`` or ``llm``, a range of layers (``vision.18-23``), or a union joined by ``+``
+            (``vision.4-5+projector``); no other parameter moves.
+        method: all weights of the part, or low-rank adapters on its linear layers, merged at the end: LoRA (Hu et al. 2022) or
+            DoRA (Liu et al. 2024).
+        only: of the part, normalisation layers or biases alone.
+        steps: optimizer steps; None with ``seconds``.
+        seconds: wall time of the steps; the run ends at whichever of the two comes first, and the schedule goes by it.
+        batch_size: lessons per step, over all passes and processes.
+        micro_batch: lessons per forward pass at most; gradients of the passes of a step are added up.
+        lr: peak learning rate; default by component and size (``RATES``, ``LARGE_RATES``; of a union the least).
+        constraint: names of ``tuning.constraints`` joined by ``+``, or name to weight (vision and projector).
+        constraint_weight: factor on the constraint's weights.
         replay: share of replays in a batch, 0 to 1.
         replay_images: how many training images are replayed.
         replays: gives ``tuning.lessons.own_words`` where several runs share them; called only if this run is not finished.
+        quality: share of a batch that asks for the quality word.
         taxonomy: name or file.
         held_out: references that must not occur in ``train``.
+        validation: stimuli, or the share of the training references, whose answers are watched and not learnt.
+        patience: stop when so many evaluations bring nothing better, and take the best weights; needs ``validation`` (default a tenth).
+        evaluate_every: steps between evaluations.
         lora_rank: rank of the adapters.
+        precision: of the computation; ``auto`` is bf16 for a model loaded in half precision, whose trained weights are kept in float32
+            until the end.
+        recompute: keep fewer activations and compute them again in the backward pass (gradient checkpointing).
+        remember: bytes of what frozen parts give that are kept, so that they run once per image (``tuning.upstream``); 0 to switch it off.
+        checkpoint_every: steps between checkpoints in ``out``.
         seed: of batches and adapters; the same seed gives the same weights on CPU.
         progress: show a progress bar.
-        out: folder for the tuned weights; a finished run of the same model, training set and settings is loaded
-            from there instead.
+        out: folder for the tuned weights; a run of the same model, training set and settings is loaded from there if it is finished
+            and gone on with if it is not.
 
     Returns:
         The tuned copy with its audit.
@@ -91,132 +129,161 @@ def tune(
         InputError: unknown component, method or constraint; unusable training set; a loss that is not a number; a folder
             that holds another run.
     """
+    constraints = check(component, method, constraint, constraint_weight, only)
+    _check_numbers(steps, seconds, batch_size, micro_batch, replay, quality)
+    refuse_held_out(train, held_out)
+    part = find_part(mllm.model, mllm.stages, component, only)
+    train, watched = split_references(train, validation or (VALIDATION if patience else 0.0), seed)
     config = {
         "component": component,
         "method": method,
+        "only": only,
         "steps": steps,
+        "seconds": seconds,
         "batch_size": batch_size,
-        "lr": lr or _rate(mllm, component, method),
-        "constraint": constraint,
-        "constraint_weight": constraint_weight if constraint else None,
+        "micro_batch": micro_batch,
+        "lr": lr or default_rate(mllm, part, method),
+        "constraint": constraints or None,
         "replay": replay,
         "replay_images": replay_images,
-        "lora_rank": lora_rank if method == "lora" else None,
+        "quality": quality,
+        "lora_rank": lora_rank if method != "full" else None,
+        "precision": precision,
+        "patience": patience,
+        "evaluate_every": evaluate_every if watched else None,
         "seed": seed,
         "train": len(train),
+        "model": weights_checksum(mllm.model),
+        "train_sha256": fingerprint(train, taxonomy),
+        "validation_sha256": fingerprint(watched, taxonomy) if watched else None,
     }
-    check(component, method, constraint)
-    refuse_held_out(train, held_out)
-    config |= {"model": weights_checksum(mllm.model), "train_sha256": fingerprint(train, taxonomy)}
-    done = finished(mllm, component, config, out)
+    folder = Path(out) if out is not None else None
+    done = finished(mllm, part, config, folder)
     if done is not None:
         return done
-    own_answers = replays or partial(own_words, mllm, train, replay_images, seed, progress)
-    lessons = prepare(train, taxonomy, own_answers() if replay > 0 else ())
+    crew = Processes(mllm)
+    own = replays or partial(own_words, mllm, train, replay_images, seed, progress and crew.first)
+    lessons = prepare(train, taxonomy, kept_replays(folder, train, own, config, crew) if replay > 0 else ())
     torch.manual_seed(seed)
-    model = copy.deepcopy(mllm.model).eval().requires_grad_(False)
-    own = mllm.stages.parameters(model, component)
-    if not own:
-        raise InputError(
-            f"{type(model).__name__} has no {component} to tune: its language model reads the vision tower itself. Expected 'vision' or "
-            "'llm'. Use one of these."
-        )
-    before = {name: value.detach().clone() for name, value in own.items()}
-    outside = weights_checksum(model, own)
-    student, trainable = _trainable(mllm, model, component, method, lora_rank)
+    model = copy_for(mllm.model, part)
+    before, rest = snapshot(model, part), outside(model, part)
+    student, parameters = trainable(model, part, method, lora_rank)
+    kinds = _as_float32(parameters)
+    untouched = Untouched(mllm)
+    weights = weights_of(replay if lessons.replays else 0.0, quality, constraints)
+    scale = token_scale(mllm, train, seed) if constraints else 1.0
     words = word_embeddings(mllm, lessons.wordings)
-    objective = Objective(mllm, student, words, replay, constraint, constraint_weight)
-    history = _run(objective, trainable, lessons, config, progress)
-    if method == "lora":
+    objective = Objective(mllm, student, words, weights, scale, untouched)
+    plan = Plan(steps, seconds, batch_size, micro_batch, config["lr"], replay, quality, bool(set(constraints) & NEEDS_PAIRS), seed,
+                patience, evaluate_every, checkpoint_every)  # fmt: skip
+    with recomputed(model, mllm.stages, recompute), remembered(model, mllm.stages, part.first, remember) as memory:
+        run = Run(objective, lessons, held_out_lessons(watched, taxonomy, seed), parameters, plan, crew, config,
+                  component + ("+constraint" if constraints else ""), folder, _precision(mllm, precision),
+                  lambda batch: memory.show([lesson.stimulus.id for lesson in batch]))  # fmt: skip
+        state, learnt = learn(run, progress)
+    if crew.sharded:
+        model, student, parameters = _put_together(mllm, part, method, lora_rank, learnt)
+    _as_before(parameters, kinds)
+    if method != "full" and folder is not None and crew.first:
+        save_adapter(student, folder / ADAPTER, "")
+    if method != "full":
         model = student.merge_and_unload()
     model.eval().requires_grad_(False)
-    after = mllm.stages.parameters(model, component)
-    audit = Audit(
-        component,
-        tuple(before),
-        sum(p.numel() for p in trainable),
-        sum(p.numel() for p in model.parameters()),
-        moves(before, after),
-        outside,
-        weights_checksum(model, after),
-    )
-    tuned = Tuned(renamed(mllm, model, config), audit, history, config)
-    if out is not None:
-        save(tuned, after, Path(out))
+    audit = audited(model, mllm.stages, part, method, parameters, before, rest)
+    tuned = Tuned(renamed(mllm, model, config), audit, state.history, config, state.validation)
+    if folder is not None and crew.first:
+        if method != "full":
+            (folder / ADAPTER / CARD).write_text(tuned.card(adapter=True), encoding="utf-8")
+        save(tuned, part, folder)
+    crew.wait()
     return tuned
 
 
-def check(component: str, method: str, constraint: str | None) -> None:
+def check(
+    component: str,
+    method: str,
+    constraint: str | Mapping[str, float] | None = None,
+    constraint_weight: float = 1.0,
+    only: str | None = None,
+) -> dict[str, float]:
     """Refuse an unknown component, method or constraint, before anything is computed.
+
+    Returns:
+        The constraints and their weights.
 
     Raises:
         InputError: one of them is unknown, or they do not go together.
     """
-    for what, value, known in (
-        ("component", component, COMPONENTS),
-        ("method", method, ("full", "lora")),
-        ("constraint", constraint, (None, *CONSTRAINTS)),
-    ):
-        if value not in known:
-            names = ", ".join(str(name) for name in known)
-            raise InputError(f"Unknown {what} '{value}'. Expected one of {names}. Use one of these.")
-    if constraint and component == "llm":
+    check_component(component, only)
+    if method not in RATES:
+        raise InputError(f"Unknown method '{method}'. Expected one of {', '.join(RATES)}. Use one of these.")
+    if only and method != "full":
+        raise InputError(f"Got only='{only}' with method='{method}', whose adapters are on linear layers. Expected method 'full' with it.")
+    found = parse_constraint(constraint, constraint_weight)
+    if found and not {"vision", "projector"} & {name.split(".")[0] for name in component.split("+")}:
         raise InputError(
             f"constraint='{constraint}' shapes visual tokens, which tuning the llm does not change. Expected component 'vision' or "
             "'projector'; leave the constraint out."
         )
+    return found
 
 
-def _rate(mllm: Mllm, component: str, method: str) -> float:
-    large = sum(p.numel() for p in mllm.model.parameters()) > 1e8
-    return LARGE_RATES.get(method, 0.0) if large else RATES.get(method, {}).get(component, 0.0)
+def _check_numbers(
+    steps: int | None, seconds: float | None, batch_size: int, micro_batch: int | None, replay: float, quality: float
+) -> None:
+    if not steps and not seconds:
+        raise InputError(f"Got steps={steps} and seconds={seconds}. Expected at least one of them, such as steps=200.")
+    for name, value in (("steps", steps), ("seconds", seconds), ("batch_size", batch_size), ("micro_batch", micro_batch)):
+        if value is not None and not 0 < value < float("inf"):
+            raise InputError(f"Got {name}={value}. Expected a number above 0.")
+    if min(replay, quality) < 0 or replay + quality >= 1:
+        raise InputError(
+            f"Got replay={replay} and quality={quality}. Expected shares of a batch, from 0 to 1, that leave room for distortion answers."
+        )
 
 
-def _trainable(mllm: Mllm, model: Any, component: str, method: str, rank: int) -> tuple[Any, list[nn.Parameter]]:
-    """The module to run and the parameters to optimise."""
-    own = mllm.stages.parameters(model, component)
-    if method == "full":
-        for parameter in own.values():
-            parameter.requires_grad_(True)
-        return model, list(own.values())
-    from peft import LoraConfig, get_peft_model
-
-    linear = {name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    targets = sorted(name for name in linear if f"{name}.weight" in own and name != "lm_head")
-    student = get_peft_model(model, LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets))
-    return student, [p for p in student.parameters() if p.requires_grad]
+def default_rate(mllm: Mllm, part: Part, method: str) -> float:
+    """The peak learning rate that a part is tuned with unless told otherwise."""
+    if sum(p.numel() for p in mllm.model.parameters()) > 1e8:
+        return LARGE_RATES[method]
+    return min(RATES[method][component] for component in part.components)
 
 
-def _run(
-    objective: Objective, trainable: list[nn.Parameter], lessons: Lessons, config: dict[str, Any], progress: bool
-) -> Table:
-    optimizer = torch.optim.AdamW(trainable, lr=config["lr"], weight_decay=0.01, betas=(0.9, 0.98))
-    steps, history = config["steps"], []
-    name = config["component"] + ("+constraint" if config["constraint"] else "")
-    bar = tqdm(range(steps), desc=f"tune {name}", disable=not progress)
-    for step in bar:
-        rate = config["lr"] * _schedule(step, steps)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        batch = lessons.batch(config["batch_size"], config["replay"], np.random.default_rng([config["seed"], step]))
-        loss, parts = objective(batch)
-        if not torch.isfinite(loss):
-            raise InputError(
-                f"The loss is {loss.item()} at step {step} of {steps} while tuning '{name}'. "
-                f"Lower lr (it is {config['lr']:g}) or load the model in float32."
-            )
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(trainable, CLIP)
-        optimizer.step()
-        row = {"step": step, "loss": loss.item(), **{k: v.item() for k, v in parts.items()}, "rate": rate}
-        history.append(row)
-        bar.set_postfix({"answer": f"{row['answer']:.2f}", "replay": f"{row['replay']:.2f}"})
-    return history
+def _precision(mllm: Mllm, precision: str) -> Callable[[], AbstractContextManager[Any]]:
+    """Around every forward pass: half precision, or nothing.
+
+    Raises:
+        InputError: float32 wanted of a model in half precision, or something unknown.
+    """
+    halved = mllm.model.dtype in (torch.bfloat16, torch.float16)
+    if precision not in ("auto", "float32", "bf16"):
+        raise InputError(f"Unknown precision '{precision}'. Expected one of auto, float32, bf16. Use one of these.")
+    if precision == "float32" and halved:
+        raise InputError(f"Got precision='float32' for a model in {mllm.model.dtype}. Load it with dtype='float32', or leave it out.")
+    if halved or precision == "bf16":
+        return partial(torch.autocast, mllm.device.type, torch.bfloat16)
+    return nullcontext
 
 
-def _schedule(step: int, steps: int) -> float:
-    warmup = max(1, round(WARMUP * steps))
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.02 + 0.49 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+def _as_float32(parameters: Mapping[str, torch.nn.Parameter]) -> dict[str, torch.dtype]:
+    """Keep what is trained in float32, in which small steps are not rounded away; the types before."""
+    kinds = {name: value.dtype for name, value in parameters.items()}
+    for value in parameters.values():
+        value.data = value.data.float()
+    return kinds
+
+
+def _as_before(parameters: Mapping[str, torch.nn.Parameter], kinds: Mapping[str, torch.dtype]) -> None:
+    for name, value in parameters.items():
+        value.data = value.data.to(kinds[name])
+
+
+def _put_together(
+    mllm: Mllm, part: Part, method: Method, rank: int, sharded: Mapping[str, torch.nn.Parameter]
+) -> tuple[Any, Any, dict[str, torch.nn.Parameter]]:
+    """A copy that is whole, with what the processes hold in parts."""
+    model = copy_for(mllm.model, part)
+    student, parameters = trainable(model, part, method, rank)
+    for name, value in parameters.items():
+        value.data = whole(sharded[name]).to(value.device)
+    return model, student, parameters

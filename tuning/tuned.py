@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import copy
 import json
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import nn
 
+from hooks.checksum import weights_checksum
 from hooks.load import Mllm
 from hooks.store import difference
 from stimuli.errors import InputError
 from stimuli.tables import Table, write_json
+from stimuli.types import Stimulus
+from tuning import checkpoints
 from tuning.audit import Audit
+from tuning.card import model_card
+from tuning.copies import copy_for
+from tuning.lessons import Lesson
+from tuning.parts import Part, find_part
+from tuning.processes import Processes
+from tuning.saved import save_checkpoint
+
+RECORD, WEIGHTS, REPLAYS = "tuning.json", "component.safetensors", "replays.json"
 
 
 @dataclass(frozen=True)
@@ -26,39 +36,123 @@ class Tuned:
     mllm: Mllm
     audit: Audit
     history: Table = field(repr=False)
-    """One row per step: ``step``, ``loss``, its parts ``answer``, ``replay``, ``align``, ``keep``, and the learning ``rate``."""
+    """One row per step: ``step``, ``loss``, its parts (``answer``, ``replay``, … before their weights), the learning ``rate`` and the
+    norm of the ``gradient`` before clipping."""
     config: dict[str, Any]
+    validation: Table = field(default_factory=list, repr=False)
+    """One row per evaluation: ``step`` and ``loss`` of the answers on references that were not learnt from."""
+
+    def save(self, folder: str | Path, results: Mapping[str, Any] | None = None) -> Path:
+        """The whole model as an ordinary checkpoint that plain transformers loads, with a model card.
+
+        Args:
+            folder: new, or a checkpoint that was saved so.
+            results: numbers for the card, as name to value.
+        """
+        return save_checkpoint(self.mllm, folder, self.card(results))
+
+    def card(self, results: Mapping[str, Any] | None = None, adapter: bool = False) -> str:
+        """The model card: what was trained and how, the proof that nothing else changed, how to load it.
+
+        Args:
+            results: numbers, as name to value; without any the card says that none were measured.
+            adapter: of the adapter alone.
+        """
+        base = str(getattr(self.mllm.model.config, "_name_or_path", "")) or self.mllm.name
+        return model_card(base, self.config, self.audit.as_dict(), results, adapter=adapter)
 
 
-def renamed(mllm: Mllm, model: Any, config: dict[str, Any]) -> Mllm:
+def renamed(mllm: Mllm, model: Any, config: Mapping[str, Any]) -> Mllm:
     """The tuned model, its provenance saying so (activations of base and tuned must never share a folder)."""
     return Mllm(model, mllm.processor, mllm.stages, mllm.name, {**mllm.provenance, "tuned": dict(config)})
 
 
-def save(tuned: Tuned, own: dict[str, nn.Parameter], folder: Path) -> None:
-    """The component's weights, then the record: a folder with a record is a finished run."""
+def save(tuned: Tuned, part: Part, folder: Path) -> None:
+    """The part's weights, then the record: a folder with a record is a finished run."""
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {name: value.detach().cpu().contiguous().clone() for name, value in own.items()}
-    save_file(weights, folder / "component.safetensors")
-    audit = {**vars(tuned.audit), "trained": list(tuned.audit.trained), "moved": dict(tuned.audit.moved)}
-    write_json({"config": tuned.config, "audit": audit, "history": tuned.history}, folder / "tuning.json")
+    named = dict(tuned.mllm.model.named_parameters())
+    save_file({name: named[name].detach().cpu().contiguous().clone() for name in part.parameters}, folder / WEIGHTS)
+    record = {"config": tuned.config, "audit": asdict(tuned.audit), "history": tuned.history, "validation": tuned.validation}
+    write_json(record, folder / RECORD)
+    for name in (checkpoints.FILE, REPLAYS):
+        (folder / name).unlink(missing_ok=True)
 
 
-def finished(mllm: Mllm, component: str, config: dict[str, Any], out: str | Path | None) -> Tuned | None:
-    """A finished run in ``out`` with the same settings, if any."""
-    record = Path(out) / "tuning.json" if out is not None else None
-    if record is None or not record.is_file():
+def finished(mllm: Mllm, part: Part, config: Mapping[str, Any], out: Path | None) -> Tuned | None:
+    """A finished run in ``out`` with the same settings, if any.
+
+    Raises:
+        InputError: the folder holds another run.
+    """
+    if out is None or not (out / RECORD).is_file():
         return None
-    saved = json.loads(record.read_text())
+    saved = json.loads((out / RECORD).read_text())
     changed = difference(saved["config"], json.loads(json.dumps(config)))
     if changed:
         raise InputError(
             f"The folder {out} holds another tuning run ({changed}). Give another folder, or the same settings to reuse it."
         )
-    model = copy.deepcopy(mllm.model).eval().requires_grad_(False)
-    own = mllm.stages.parameters(model, component)
+    return _opened(mllm, part, saved, out)
+
+
+def reopen(mllm: Mllm, folder: str | Path) -> Tuned:
+    """A finished run from its folder.
+
+    Args:
+        mllm: the model that was tuned, untouched.
+        folder: what was given to ``tune`` as ``out``.
+
+    Raises:
+        InputError: no finished run, or one of another model.
+    """
+    record = Path(folder) / RECORD
+    if not record.is_file():
+        raise InputError(
+            f"The folder {folder} holds no finished tuning run (no {RECORD}). Expected what `snellen tune --out` wrote."
+        )
+    saved = json.loads(record.read_text())
+    if saved["config"]["model"] != weights_checksum(mllm.model):
+        raise InputError(f"The run in {folder} tuned another model than '{mllm.name}': their weights differ. Give the model it began with.")
+    part = find_part(mllm.model, mllm.stages, saved["config"]["component"], saved["config"].get("only"))
+    return _opened(mllm, part, saved, Path(folder))
+
+
+def _opened(mllm: Mllm, part: Part, saved: Mapping[str, Any], folder: Path) -> Tuned:
+    model = copy_for(mllm.model, part)
+    named = dict(model.named_parameters())
     with torch.no_grad():
-        for name, value in load_file(record.parent / "component.safetensors").items():
-            own[name].copy_(value)
+        for name, value in load_file(folder / WEIGHTS).items():
+            named[name].copy_(value)
     audit = Audit(**{**saved["audit"], "trained": tuple(saved["audit"]["trained"])})
-    return Tuned(renamed(mllm, model, config), audit, saved["history"], config)
+    return Tuned(renamed(mllm, model, saved["config"]), audit, saved["history"], saved["config"], saved.get("validation", []))
+
+
+def kept_replays(
+    out: Path | None, train: Sequence[Stimulus], ask: Callable[[], Sequence[Lesson]], config: Mapping[str, Any], crew: Processes
+) -> tuple[Lesson, ...]:
+    """What the untouched model said, asked once by the first process and kept beside the checkpoint.
+
+    Args:
+        out: folder of the run, or None.
+        train: the stimuli that were asked about.
+        ask: gives the replays.
+        config: settings of the run.
+        crew: the processes that share them.
+    """
+    rows = crew.from_first(lambda: _replay_rows(out, ask, config))
+    by_id = {stimulus.id: stimulus for stimulus in train}
+    return tuple(Lesson(by_id[id], prompt, answer, -1, "replay") for id, prompt, answer in rows if id in by_id)
+
+
+def _replay_rows(out: Path | None, ask: Callable[[], Sequence[Lesson]], config: Mapping[str, Any]) -> list[list[str]]:
+    key = {name: config[name] for name in ("model", "train_sha256", "replay_images", "seed")}
+    file = out / REPLAYS if out is not None else None
+    if file is not None and file.is_file():
+        saved = json.loads(file.read_text())
+        if saved["of"] == key:
+            return [list(row) for row in saved["rows"]]
+    rows = [[lesson.stimulus.id, lesson.prompt, lesson.answer] for lesson in ask()]
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_json({"of": key, "rows": rows}, file)
+    return rows
