@@ -1,6 +1,7 @@
-"""What is taught: balanced classes, replays of the untouched model, and no held-out reference."""
+"""What is taught: balanced classes and words, pairs of severities, replays of the untouched model, and no held-out reference."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +12,25 @@ from stimuli.errors import InputError
 from stimuli.questions import question
 from stimuli.sets import exam_set
 from stimuli.types import Stimulus, StimulusSet
-from tuning.lessons import own_words, prepare, refuse_held_out
+from tuning.lessons import Lesson, Lessons, own_words, prepare, quality_words, refuse_held_out
+
+WORDS = ("excellent", "good", "fair", "poor", "bad")
+
+
+def stimulus(id: str, type: str | None = None, level: int | None = None, reference: str = "r", **more: float) -> Stimulus:
+    return Stimulus(id, reference, type, level, **more)  # type: ignore[arg-type]
+
+
+def crossed(
+    levels: tuple[int, ...] = (1, 3, 5), types: tuple[str, ...] = ("jpeg", "white_noise", "mean_shift")
+) -> list[Stimulus]:
+    """Clean images and every type at every level, of three references."""
+    shown = [stimulus(f"r{r}", reference=f"r{r}") for r in range(3)]
+    return shown + [stimulus(f"r{r}-{t}-{v}", t, v, f"r{r}") for r in range(3) for t in types for v in levels]
+
+
+def ids(lessons: list[Lesson]) -> list[str]:
+    return [lesson.stimulus.id for lesson in lessons]
 
 
 def test_classes_are_equally_likely_and_replays_are_the_models_own_words(llava: Mllm) -> None:
@@ -20,11 +39,102 @@ def test_classes_are_equally_likely_and_replays_are_the_models_own_words(llava: 
     assert len(lessons.by_class) == 8 and all(len({x.answer for x in own}) == 1 for own in lessons.by_class)
     drawn = [x for i in range(40) for x in lessons.batch(10, 0.4, np.random.default_rng(i))]
     counts = Counter(x.target for x in drawn)
-    assert counts.pop(-1) == 160
+    assert counts.pop(-1) == 160 == sum(x.kind == "replay" for x in drawn)
     one = lessons.replays[0]
     assert generate(llava, [one.stimulus.image], [one.prompt], progress=False) == [one.answer]
     assert {x.prompt for x in lessons.replays} == {question("describe").prompt, question("quality").prompt}
     assert max(counts.values()) < 2 * min(counts.values())
+
+
+@pytest.fixture(scope="module")
+def lessons() -> Lessons:
+    """Of a crossed set, with two replays."""
+    return prepare(crossed(), "paper8", [Lesson(crossed()[i], "What?", "that", -1, "replay") for i in (0, 4)])
+
+
+@pytest.mark.parametrize("pairs", [False, True])
+def test_a_batch_is_a_function_of_its_arguments_and_its_shares_are_as_asked(lessons: Lessons, pairs: bool) -> None:
+    first, again, other = (lessons.batch(20, 0.25, np.random.default_rng(s), 0.2, pairs) for s in (1, 1, 2))
+    assert ids(first) == ids(again) != ids(other)
+    assert [x.kind for x in first] == ["answer"] * 11 + ["quality"] * 4 + ["replay"] * 5
+    assert all((x.target >= 0) == (x.kind == "answer") for x in first)
+
+
+def test_each_quality_word_is_equally_likely_and_right(lessons: Lessons) -> None:
+    drawn = [x for i in range(50) for x in lessons.batch(10, 0.0, np.random.default_rng(i), 1.0)]
+    counts = Counter(x.answer for x in drawn)
+    assert set(counts) == {"excellent", "good", "poor", "bad"} and max(counts.values()) < 1.5 * min(counts.values())
+    assert {x.prompt for x in drawn} == {question("quality").prompt}
+    assert {(x.stimulus.level, x.answer) for x in drawn} == {(None, "excellent"), (1, "good"), (3, "poor"), (5, "bad")}
+
+
+def test_mos_is_cut_into_five_bins_of_equal_width() -> None:
+    shown = [stimulus(str(mos), "jpeg", 1, mos=mos) for mos in (0.0, 20.0, 20.1, 40.0, 50.0, 61.0, 80.0, 80.1, 100.0)]
+    expected = ["bad", "bad", "poor", "poor", "fair", "good", "good", "excellent", "excellent"]
+    assert quality_words(shown, WORDS) == expected, "a bin ends with its upper edge"
+    assert quality_words([replace(s, mos=(s.mos or 0) / 25 - 7) for s in shown], WORDS) == expected
+    assert quality_words([stimulus("a", mos=3.0), stimulus("b", mos=3.0)], WORDS) == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ((1, 2, 3, 4, 5), "good fair poor poor bad"),
+        ((1, 3, 5), "good poor bad"),
+        ((2, 4), "good bad"),
+        ((5,), "bad"),
+        ((1,), "good"),
+    ],
+)
+def test_without_mos_of_all_levels_are_spread_over_the_words(levels: tuple[int, ...], expected: str) -> None:
+    shown = [stimulus("clean", mos=4.0), *(stimulus(f"s{v}", "jpeg", v) for v in levels)]
+    assert quality_words(shown, WORDS) == ["excellent", *expected.split()]
+
+
+def test_what_has_no_severity_gets_no_word() -> None:
+    same = Stimulus("same", "r", "mean_shift", 3, is_identity=True)
+    shown = [
+        stimulus("a", "mean_shift", 5),
+        stimulus("b", "jpeg"),
+        same,
+        stimulus("c", "jpeg+mean_shift", 5),
+        stimulus("d", "jpeg", 5),
+    ]
+    assert quality_words(shown, WORDS) == [None, None, "excellent", None, "bad"]
+
+
+def test_partners_are_the_other_levels_of_one_reference_and_type(lessons: Lessons) -> None:
+    found = {}
+    for own, partners in zip(lessons.by_class, lessons.partners, strict=True):
+        for lesson, others in zip(own, partners, strict=True):
+            found[lesson.stimulus.id] = {own[i].stimulus.id for i in others}
+    assert found["r1-jpeg-3"] == {"r1-jpeg-1", "r1-jpeg-5"}
+    assert not found["r1"] and not found["r1-mean_shift-5"], "clean images and signed types have none"
+    assert all(
+        lesson.clean is not None and lesson.clean.id == lesson.stimulus.reference for own in lessons.by_class for lesson in own
+    )
+
+
+def test_pairs_stand_together_and_classes_stay_equally_likely(lessons: Lessons) -> None:
+    classes: Counter[int] = Counter()
+    for seed in range(60):
+        batch = lessons.batch(13, 0.25, np.random.default_rng(seed), pairs=True)
+        units = list(zip(batch[0:10:2], batch[1:10:2], strict=True))
+        classes.update(x.target for x in batch[:10])
+        for first, second in units:
+            assert first.target == second.target and first.kind == second.kind == "answer"
+            assert first.paired(second) == (first.stimulus.type in ("jpeg", "white_noise"))
+    assert set(classes) == {0, 1, 2, 3} and max(classes.values()) < 1.5 * min(classes.values())
+    assert not any(x.paired(y) for x in lessons.replays for y in lessons.replays)
+
+
+def test_what_cannot_be_drawn_is_refused_in_words() -> None:
+    apart = [stimulus("a", "jpeg"), stimulus("b", "white_noise", reference="q")]
+    rng = np.random.default_rng(0)
+    with pytest.raises(InputError, match="no training stimulus tells its quality"):
+        prepare(apart, "paper8").batch(8, 0.0, rng, quality=0.5)
+    with pytest.raises(InputError, match=r"no two levels of one distortion type .* the constraint 'order'"):
+        prepare(crossed((5,)), "paper8").batch(8, 0.0, rng, pairs=True)
 
 
 def test_leaks_and_useless_sets_are_refused(six: StimulusSet) -> None:

@@ -1,12 +1,14 @@
-"""What a component is taught: distortion answers, and replays of what the untouched model says of the content."""
+"""What a component is taught: distortion answers, quality words, and replays of what the untouched model says of the content."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from stimuli.types import Images, Stimulus
 REPLAYED = ("describe", "quality")
 REPLAY_IMAGES = 512
 """How many training images the untouched model is asked about."""
+Kind = Literal["answer", "quality", "replay"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,17 @@ class Lesson:
     prompt: str
     answer: str
     target: int
-    """Class number of a distortion answer; -1 for a replay."""
+    """Class number of a distortion answer; -1 for the others."""
+    kind: Kind = "answer"
+    """Whether it teaches a distortion answer or a quality word, or replays what the untouched model said."""
+    clean: Stimulus | None = None
+    """Of a distortion answer, the undistorted image of the same reference, where the training set shows it."""
+
+    def paired(self, other: Lesson) -> bool:
+        """Whether the two show one reference and one type at two levels, of which the higher is the more severe."""
+        own, its = _ladder(self.stimulus), _ladder(other.stimulus)
+        both = self.kind == other.kind == "answer" and self.target == other.target
+        return both and own is not None and own == its and self.stimulus.level != other.stimulus.level
 
 
 @dataclass(frozen=True)
@@ -41,13 +54,63 @@ class Lessons:
     """Distortion lessons, per class."""
     replays: tuple[Lesson, ...]
     wordings: tuple[str, ...]
+    by_word: tuple[tuple[Lesson, ...], ...] = ()
+    """Quality lessons, per word that occurs, from excellent to bad."""
+    partners: tuple[tuple[tuple[int, ...], ...], ...] = ()
+    """Per class and lesson, the rows of the class with the same reference and type at another level; empty where levels are not
+    ordered by severity."""
 
-    def batch(self, size: int, replay: float, rng: np.random.Generator) -> list[Lesson]:
-        """A batch with every class equally likely and a share of replays."""
+    def batch(
+        self, size: int, replay: float, rng: np.random.Generator, quality: float = 0.0, pairs: bool = False
+    ) -> list[Lesson]:
+        """A batch: distortion lessons with every class equally likely, then quality lessons, then replays.
+
+        Quality words are equally likely as well (ours: in most sets the extremes are rare).
+
+        Args:
+            size: lessons.
+            replay: share of replays, 0 to 1; none if there are none.
+            rng: where all chance comes from.
+            quality: share of quality lessons, 0 to 1.
+            pairs: draw distortion lessons in units of two that stand at positions 0 and 1, 2 and 3, …: the same reference and
+                type at two levels, or two of the class where a lesson has no partner. An odd number of them cuts the last unit.
+
+        Raises:
+            InputError: quality lessons or pairs are wanted, and the training set gives none.
+        """
         replays = round(size * replay) if self.replays else 0
-        classes = rng.integers(0, len(self.by_class), size - replays)
-        asked = [self.by_class[c][rng.integers(len(self.by_class[c]))] for c in classes]
+        rated = round(size * quality)
+        self._check(rated, pairs)
+        asked = (self._twos if pairs else self._ones)(size - replays - rated, rng)
+        if rated:
+            words = rng.integers(0, len(self.by_word), rated)
+            asked += [self.by_word[w][rng.integers(len(self.by_word[w]))] for w in words]
         return [*asked, *(self.replays[i] for i in rng.integers(0, max(1, len(self.replays)), replays))]
+
+    def _check(self, rated: int, pairs: bool) -> None:
+        if rated and not self.by_word:
+            raise InputError(
+                "Quality lessons were asked for, but no training stimulus tells its quality. Expected a differing MOS of every stimulus, "
+                "or clean images or levels of types that are not signed. Give those, or quality=0."
+            )
+        if pairs and not any(others for own in self.partners for others in own):
+            raise InputError(
+                "The training stimuli hold no two levels of one distortion type of one reference (signed types and identities do not "
+                "count), which the constraint 'order' compares. Show more levels (design='crossed'), or leave it out."
+            )
+
+    def _ones(self, count: int, rng: np.random.Generator) -> list[Lesson]:
+        classes = rng.integers(0, len(self.by_class), count)
+        return [self.by_class[c][rng.integers(len(self.by_class[c]))] for c in classes]
+
+    def _twos(self, count: int, rng: np.random.Generator) -> list[Lesson]:
+        drawn: list[Lesson] = []
+        for c in rng.integers(0, len(self.by_class), math.ceil(count / 2)):
+            own = self.by_class[c]
+            first = rng.integers(len(own))
+            others = self.partners[c][first] or range(len(own))
+            drawn += [own[first], own[others[rng.integers(len(others))]]]
+        return drawn[:count]
 
 
 def prepare(
@@ -55,7 +118,7 @@ def prepare(
     taxonomy: str | Path,
     replays: Sequence[Lesson] = (),
 ) -> Lessons:
-    """Distortion lessons from the labels, and replays (``own_words``) if any.
+    """Distortion lessons from the labels, quality lessons from MOS or severity, and replays (``own_words``) if any.
 
     Raises:
         InputError: no stimuli, or fewer than two classes.
@@ -71,15 +134,80 @@ def prepare(
             f"The training stimuli show only {present or 'no class of the taxonomy'}; expected at least two classes of "
             f"'{chosen.name}'. Show more distortion types."
         )
+    clean = {s.reference: s for s in reversed(stimuli) if s.type is None}
     by_class = tuple(
         tuple(
-            Lesson(s, asked.prompt, asked.options[label], number)
+            Lesson(s, asked.prompt, asked.options[label], number, "answer", clean.get(s.reference))
             for s, own in zip(stimuli, labels, strict=True)
             if own == label
         )
         for number, label in enumerate(present)
     )
-    return Lessons(by_class, tuple(replays), tuple(asked.options[label] for label in present))
+    wordings = tuple(asked.options[label] for label in present)
+    return Lessons(by_class, tuple(replays), wordings, _rated(stimuli), tuple(map(_partners, by_class)))
+
+
+def _ladder(stimulus: Stimulus) -> tuple[str, str] | None:
+    """Reference and type of a stimulus whose level is a severity; None for clean images, identities and signed types."""
+    from stimuli.distortions import TYPES
+
+    s = stimulus
+    if s.type is None or s.level is None or s.is_identity:
+        return None
+    signed = any(part in TYPES and TYPES[part].neutral is not None for part in s.type.split("+"))
+    return None if signed else (s.reference, s.type)
+
+
+def _partners(own: Sequence[Lesson]) -> tuple[tuple[int, ...], ...]:
+    ladders: dict[tuple[str, str] | None, list[int]] = {}
+    keys = [_ladder(lesson.stimulus) for lesson in own]
+    for i, key in enumerate(keys):
+        ladders.setdefault(key, []).append(i)
+    return tuple(
+        () if key is None else tuple(i for i in ladders[key] if own[i].stimulus.level != lesson.stimulus.level)
+        for key, lesson in zip(keys, own, strict=True)
+    )
+
+
+def _rated(stimuli: Sequence[Stimulus]) -> tuple[tuple[Lesson, ...], ...]:
+    """Quality lessons per word that occurs."""
+    asked = question("quality")
+    words = quality_words(stimuli, tuple(asked.options))
+    found = {word: [s for s, own in zip(stimuli, words, strict=True) if own == word] for word in asked.options}
+    return tuple(
+        tuple(Lesson(s, asked.prompt, asked.options[word], -1, "quality") for s in own) for word, own in found.items() if own
+    )
+
+
+def quality_words(stimuli: Sequence[Stimulus], words: Sequence[str]) -> list[str | None]:
+    """The quality word of each stimulus.
+
+    Where all have a MOS, by five bins of equal width from the least to the greatest, as Q-Align (Wu et al. 2023). Else by
+    severity, ours: a clean image is the best, and from the lowest to the highest level that occurs, levels go evenly over the
+    other words (a set of one level keeps its place among 1 to 5). Signed types, whose level is no severity, get none.
+
+    Args:
+        stimuli: of any set.
+        words: from best to worst.
+
+    Returns:
+        None where neither is known, or all have one MOS.
+    """
+    known = [s.mos for s in stimuli if s.mos is not None]
+    if len(known) == len(stimuli):
+        least, width = min(known), (max(known) - min(known)) / len(words)
+        bins = [math.ceil((mos - least) / width - 1e-9) if width else 0 for mos in known]
+        return [words[-max(1, bin)] if width else None for bin in bins]
+    levels = [s.level for s in stimuli if s.level is not None and _ladder(s)]
+    low, high = min(levels, default=1), max(levels, default=5)
+    low, high = (low, high) if high > low else (min(1, low), max(5, high))
+    last = len(words) - 2
+    return [
+        words[0] if s.type is None or s.is_identity
+        else words[1 + math.floor(last * (s.level - low) / (high - low) + 0.5)] if s.level is not None and _ladder(s)
+        else None
+        for s in stimuli
+    ]  # fmt: skip
 
 
 def refuse_held_out(stimuli: Sequence[Stimulus], held_out: Collection[str]) -> None:
@@ -120,5 +248,5 @@ def own_words(
     for name in REPLAYED:
         prompt = question(name).prompt
         said = generate(mllm, Images(chosen), [prompt] * len(chosen), batch_size=64, progress=progress)
-        lessons += [Lesson(s, prompt, text, -1) for s, text in zip(chosen, said, strict=True) if text]
+        lessons += [Lesson(s, prompt, text, -1, "replay") for s, text in zip(chosen, said, strict=True) if text]
     return tuple(lessons)
