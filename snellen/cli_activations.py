@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from snellen.cli_options import Images, Levels, Loading, Model, Progress, References, Seed, resumable, whole_numbers
+from snellen.cli_options import Images, Levels, Loading, Model, Progress, References, Seed, resumable, shared, whole_numbers
 
 Folder = Annotated[Path, typer.Argument(help="folder of activations")]
 
@@ -47,15 +47,11 @@ def extract(
                snellen extract ./my-checkpoint --rank $SLURM_ARRAY_TASK_ID --world-size 64 --out /shared/c
     """
     from hooks.extract import extract as run
-    from hooks.ranks import share
     from snellen.models import loaded
     from snellen.sources import chosen_set
     from snellen.steps import named_prompts
 
-    mine = share(rank, world_size, job)
-    how = list(load or ())
-    if mine.device is not None and not any(pair.split("=")[0] in ("device", "device_map") for pair in how):
-        how.append(f"device={mine.device}")
+    mine, how = shared(rank, world_size, job, load)
     wanted: Any = sites if sites == "all" else sites.split(",")
     with resumable():
         shown = chosen_set(images, references, whole_numbers(levels), seed)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from snellen.cli_options import Images, Levels, Loading, Model, Progress, References, Seed, resumable, whole_numbers
+from snellen.cli_options import Images, Levels, Loading, Model, Progress, References, Seed, resumable, shared, whole_numbers
 
 Taxonomy = Annotated[str, typer.Option(help="name or YAML file")]
 Out = Annotated[
@@ -73,7 +73,7 @@ def ask(
     from snellen.models import loaded
 
     with resumable():
-        mine, how = _shared(rank, world_size, job, load)
+        mine, how = shared(rank, world_size, job, load)
         shared: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "rank": mine.rank, "world_size": mine.world_size,
                                   "job": mine.job, "strict": strict, "progress": progress}  # fmt: skip
         if protocol == "mcq":
@@ -134,7 +134,7 @@ def rate(
     from snellen.models import loaded
 
     with resumable():
-        mine, how = _shared(rank, world_size, job, load)
+        mine, how = shared(rank, world_size, job, load)
         shared: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "rank": mine.rank, "world_size": mine.world_size,
                                   "job": mine.job, "strict": strict, "progress": progress}  # fmt: skip
         methods = [by_name(name.strip(), max_new_tokens=max_new_tokens) for name in method.split(",")]
@@ -160,17 +160,6 @@ def compare(
 
     for line in compare_files(first, second, seed=seed):
         typer.echo(line)
-
-
-def _shared(rank: int | None, world_size: int | None, job: str | None, load: list[str] | None) -> tuple[Any, list[str]]:
-    """This process's share, and how its model is loaded."""
-    from hooks.ranks import share
-
-    mine = share(rank, world_size, job)
-    how = list(load or ())
-    if mine.device is not None and not any(pair.split("=")[0] in ("device", "device_map") for pair in how):
-        how.append(f"device={mine.device}")
-    return mine, how
 
 
 def _set(images: str, references: int, levels: str, seed: int, taxonomy: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,3 +59,14 @@ def whole_numbers(text: str) -> tuple[int, ...]:
         return tuple(int(part) for part in text.split(","))
     except ValueError as error:
         raise InputError(f"Got --levels {text}; expected whole numbers from 1 to 5, such as --levels 1,3,5.") from error
+
+
+def shared(rank: int | None, world_size: int | None, job: str | None, load: list[str] | None) -> tuple[Any, list[str]]:
+    """This process's share, and how its model is loaded: on its own device where several were started."""
+    from hooks.ranks import share
+
+    mine = share(rank, world_size, job)
+    how = list(load or ())
+    if mine.device is not None and not any(pair.split("=")[0] in ("device", "device_map") for pair in how):
+        how.append(f"device={mine.device}")
+    return mine, how

@@ -11,8 +11,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from stimuli.errors import InputError
 
-Arm = Literal["projector", "llm", "vision", "vision+constraint"]
-ARMS: tuple[Arm, ...] = ("projector", "llm", "vision", "vision+constraint")
+ARMS = ("projector", "llm", "vision", "vision+constraint")
 BUDGETS: Mapping[str, Mapping[str, int | str]] = {
     "demo": {
         "references": 40,
@@ -26,7 +25,7 @@ BUDGETS: Mapping[str, Mapping[str, int | str]] = {
     "full": {
         "references": 80,
         "train_references": 480,
-        "steps": 400,
+        "steps": 800,
         "batch_size": 32,
         "interview": "thorough",
         "few": 24,
@@ -60,12 +59,13 @@ class ExamConfig(BaseModel):
     """Answers drawn per image of these, at a temperature of 1."""
     prior: dict[str, float] | None = None
     """Class to share of the training templates, where known: answers are held against it."""
-    arms: tuple[Arm, ...] = ARMS
-    method: Literal["full", "lora"] = "full"
+    arms: tuple[str, ...] = ARMS
+    """What is tuned alone: components as ``sn.tune`` takes them, with ``+constraint`` for the constraint; single components decide."""
+    method: Literal["full", "lora", "dora"] = "full"
     lr: float | None = None
     replay: float = 0.45
-    constraint: Literal["align", "keep", "align+keep"] = "align+keep"
-    """What the arm ``vision+constraint`` adds (``sn.tune``)."""
+    constraint: str = "align+keep"
+    """What an arm with ``+constraint`` adds (``tuning.constraints``)."""
     constraint_weight: float = 1.0
     folds: int = 5
     n_boot: int = 1000

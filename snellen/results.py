@@ -9,13 +9,22 @@ from probes.sweep import SweepResult
 from tuning.tuned import Tuned
 
 
+CONSTRAINED = "+constraint"
+"""How the name of an arm with a constraint ends."""
+
+
+def component_of(arm: str) -> str:
+    """What an arm tunes."""
+    return arm.removesuffix(CONSTRAINED)
+
+
 def tuning_entry(name: str, answers: Answers, base: Answers | None) -> dict[str, Any]:
     """Accuracy of one arm and its gain over the base model (None for the base itself)."""
     keys = ("accuracy", "low", "high", "balanced_accuracy", "balanced_low", "balanced_high")
     gain = None if base is None else compare_answers(base, answers)
     return {
         "arm": name,
-        "component": name.split("+")[0] if base else None,
+        "component": component_of(name) if base else None,
         **{key: getattr(answers, key) for key in keys},
         "gain": gain and gain.value,
         "gain_low": gain and gain.low,

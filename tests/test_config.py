@@ -27,8 +27,8 @@ def test_unknown_and_wrong_settings_are_refused_in_words(tmp_path: Path) -> None
         build(None, {"sede": 1})
     with pytest.raises(InputError, match="setting 'steps' cannot be used"):
         build(None, {"steps": "many"})
-    with pytest.raises(InputError, match="setting 'arms.0' cannot be used"):
-        build(None, {"arms": ["retina"]})
+    with pytest.raises(InputError, match="setting 'method' cannot be used"):
+        build(None, {"method": "magic"})
     with pytest.raises(InputError, match="Unknown budget 'huge'. Expected one of demo, full"):
         build(None, {"budget": "huge"})
     with pytest.raises(InputError, match="Got --set seed; expected KEY=VALUE"):

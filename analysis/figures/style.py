@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ MARKERS: Mapping[str, str] = {
     "baseline": "^",
 }  # fmt: skip
 ARMS = ("base", "projector", "llm", "vision", "vision+constraint")
+"""Order of the arms that every exam has; others follow."""
 CLASS_COLOURS = ("#0072B2", "#D55E00", "#E6B800", "#009E73", "#CC79A7", "#56B4E9", "#8B5A2B", "#000000", "#7F7F7F")
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "h")
 
@@ -31,6 +32,12 @@ def style() -> Any:
     import matplotlib
 
     return matplotlib.rc_context(fname=STYLE)
+
+
+def arms_in_order(names: Iterable[str]) -> list[str]:
+    """Arms as they are shown: the usual ones first, in their order."""
+    given = list(names)
+    return [name for name in ARMS if name in given] + [name for name in given if name not in ARMS]
 
 
 def colour(name: str) -> str:

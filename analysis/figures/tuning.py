@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.figures.style import ARMS, MARKERS, colour, percent_axis
+from analysis.figures.style import MARKERS, arms_in_order, colour, percent_axis
 
 COLUMNS = (
     ("balanced_accuracy", "balanced_low", "balanced_high", "distortion answers"),
@@ -25,7 +25,7 @@ def draw_tuning(axes: Any, tuning: Mapping[str, Any], chance: float) -> None:
         chance: of the distortion answers.
     """
     entries = {"base": tuning["base"], **tuning["arms"]}
-    order = [name for name in ARMS if name in entries]
+    order = arms_in_order(entries)
     for ax, (key, low, high, title) in zip(axes, COLUMNS, strict=True):
         for y, name in enumerate(reversed(order)):
             values = {**entries[name]["captions"], **entries[name]}
@@ -33,7 +33,7 @@ def draw_tuning(axes: Any, tuning: Mapping[str, Any], chance: float) -> None:
                 continue
             left, right = max(0, values[key] - values[low]), max(0, values[high] - values[key])
             ax.errorbar(
-                [values[key]], [y], xerr=[[left], [right]], color=colour(name), marker=MARKERS[name], capsize=2.5, ls=""
+                [values[key]], [y], xerr=[[left], [right]], color=colour(name), marker=MARKERS.get(name, "o"), capsize=2.5, ls=""
             )
             ax.annotate(f"{100 * values[key]:.0f}", (values[key], y), xytext=(0, 5), textcoords="offset points", ha="center",
                         fontsize=7)  # fmt: skip
@@ -48,7 +48,7 @@ def draw_tuning(axes: Any, tuning: Mapping[str, Any], chance: float) -> None:
 
 def draw_training(ax: Any, tuning: Mapping[str, Any]) -> None:
     """Loss on the distortion answers per step and arm, averaged over a tenth of the steps."""
-    for name in ARMS:
+    for name in arms_in_order(tuning["arms"]):
         history = tuning["arms"].get(name, {}).get("history") or []
         if history:
             width = max(1, len(history) // 10)

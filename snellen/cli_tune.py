@@ -1,0 +1,148 @@
+"""The command that teaches components."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from snellen.cli_options import Images, Levels, Loading, Progress, Seed, resumable, shared, whole_numbers
+
+
+def tune(
+    components: Annotated[
+        list[str],
+        typer.Argument(
+            help="vision, projector, llm, a range of layers (vision.3-5) or a union (vision+projector); several are compared at matched "
+            "budgets"
+        ),
+    ],
+    model: Annotated[str, typer.Option(help="embedded, embedded-template, a checkpoint folder or a hub id")] = "embedded",
+    images: Images = "embedded",
+    references: Annotated[int, typer.Option(help="training references of a built-in set; all references of a folder")] = 160,
+    levels: Levels = "2,3,4,5",
+    test: Annotated[float, typer.Option(help="share of references that is reported on and not learnt; 0 for no report")] = 0.2,
+    taxonomy: Annotated[str, typer.Option(help="name or YAML file")] = "paper8",
+    method: Annotated[str, typer.Option(help="full, lora or dora")] = "full",
+    only: Annotated[str | None, typer.Option(help="norm or bias: of the component, these parameters alone")] = None,
+    rank: Annotated[int, typer.Option(help="of adapters")] = 8,
+    constraint: Annotated[
+        str | None,
+        typer.Option(help="on visual tokens: align, align-cosine, keep, distill, order, decorrelate, joined by + (vision, projector)"),
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="optimizer steps")] = None,
+    seconds: Annotated[float | None, typer.Option(help="wall time of the steps, instead of or besides --steps")] = None,
+    batch_size: Annotated[int, typer.Option(help="lessons per step, over all passes and processes")] = 32,
+    micro_batch: Annotated[int | None, typer.Option(help="lessons per forward pass at most")] = None,
+    lr: Annotated[float | None, typer.Option(help="peak learning rate; by default what suits the component")] = None,
+    replay: Annotated[float, typer.Option(help="share of a batch that replays what the untouched model says")] = 0.45,
+    quality: Annotated[float, typer.Option(help="share of a batch that asks for the quality word")] = 0.0,
+    patience: Annotated[int | None, typer.Option(help="stop after so many evaluations that bring nothing better")] = None,
+    recompute: Annotated[bool, typer.Option("--recompute", help="gradient checkpointing: less memory, more time")] = False,
+    precision: Annotated[str, typer.Option(help="auto, float32 or bf16")] = "auto",
+    checkpoint_every: Annotated[int, typer.Option(help="steps between the checkpoints that a killed run goes on from")] = 100,
+    budgets: Annotated[str, typer.Option(help="of several components: steps, parameters, seconds, comma-separated")] = "steps",
+    rates: Annotated[str, typer.Option(help="of several components: factors on the learning rate, comma-separated")] = "0.3,1,3",
+    out: Annotated[Path, typer.Option(help="folder of the run; a killed run goes on there")] = Path("runs/tuned"),
+    seed: Seed = 0,
+    load: Loading = None,
+    progress: Progress = True,
+) -> None:
+    """Tune one component on distortion answers, or compare several; report what they gain and forget.
+
+    Examples:  snellen tune vision --constraint align+keep --steps 400 --out runs/vision
+               snellen tune vision.3-5+projector --method lora --rank 16 --out runs/lora
+               snellen tune llm --model ./my-7b --images kadid10k:./kadid --method lora --micro-batch 4 --recompute --out runs/llm
+               snellen tune vision projector llm --budgets steps,parameters,seconds --out runs/matched
+               torchrun --nproc-per-node 2 -m snellen tune vision --out runs/vision
+    """
+    from snellen.models import loaded
+    from snellen.results import component_of
+    from snellen.taught import teach_one, training_set
+    from tuning.constraints import NEEDS_PAIRS, parse_constraint
+    from tuning.tune import check
+
+    for name in components:
+        check(component_of(name), method, None if len(components) > 1 else constraint, only=only)
+    steps = steps if steps or seconds else 200
+    pairs = bool(NEEDS_PAIRS & set(parse_constraint(constraint)))
+    with resumable():
+        train, shown = training_set(images, references, whole_numbers(levels), test, seed, taxonomy, pairs, progress)
+        mllm = loaded(model, shared(None, None, None, load)[1])
+        common: dict[str, Any] = {"taxonomy": taxonomy, "batch_size": batch_size, "micro_batch": micro_batch, "replay": replay, "quality": quality,
+                                  "recompute": recompute, "precision": precision, "checkpoint_every": checkpoint_every, "seed": seed, "progress": progress}  # fmt: skip
+        if len(components) > 1:
+            chosen: dict[str, Any] = {"steps": steps or 200, "seconds": seconds, **({"constraint": constraint} if constraint else {})}
+            _compare(mllm, train, shown, components, out, budgets.split(","), _numbers(rates), {**common, **chosen})
+            return
+        done = teach_one(mllm, train, shown, components[0], out, method=method, only=only, steps=steps, seconds=seconds, lr=lr,
+                         constraint=constraint, lora_rank=rank, patience=patience, **common)  # fmt: skip
+    _say(done, components[0], out)
+
+
+def _numbers(text: str) -> list[float]:
+    """Read ``0.3,1,3``.
+
+    Raises:
+        InputError: something else.
+    """
+    from stimuli.errors import InputError
+
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"Got --rates {text}; expected numbers above 0, such as --rates 0.3,1,3.") from error
+
+
+def _say(done: Any, component: str, out: Path) -> None:
+    """What a run brought, in a few lines."""
+    audit, results = done.tuned.audit, done.results
+    kept = "bit-identical" if audit.unchanged else "CHANGED"
+    typer.echo(f"trained {audit.n_trained:,} numbers of {component}; everything else is {kept}")
+    if results:
+        before, after, gain = results["before"], results["after"], results["gain"]
+        typer.echo(
+            f"balanced accuracy {_share(before['balanced_accuracy'])} → {_share(after['balanced_accuracy'])} "
+            f"(gain {_share(gain['value'])} [{_share(gain['low'])}, {_share(gain['high'])}], chance {_share(results['chance'])}) on "
+            f"{results['n']} images of references that were not learnt"
+        )
+    for row in done.forgotten:
+        typer.echo(
+            f"  {row['measure']:16} {row['before']:6.3f} → {row['after']:6.3f}  change {row['change']:+.3f} "
+            f"[{row['low']:+.3f}, {row['high']:+.3f}]"
+        )
+    typer.echo(f"saved in {out}; {done.checkpoint.name} loads with sn.load, transformers or PEFT: {done.checkpoint}")
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _compare(
+    mllm: Any, train: Any, shown: Any, components: Sequence[str], out: Path, budgets: Sequence[str], rates: Sequence[float], how: dict[str, Any]
+) -> None:
+    """Several components at matched budgets."""
+    from analysis.figures.teaching import draw_all_teaching
+    from snellen.teaching import teach
+    from stimuli.errors import InputError
+
+    if shown is None:
+        raise InputError("Got --test 0 with several components; comparing them needs references to report on. Leave --test out.")
+    done = teach(mllm, train, shown, components, budgets=budgets, rates=rates, out=out, **how)
+    draw_all_teaching(done.as_dict(), out / "figures")
+    base = done.base["balanced_accuracy"]
+    typer.echo(f"balanced accuracy as loaded {_share(base)}, chance {_share(done.base['chance'])}")
+    for row in done.matrix:
+        typer.echo(
+            f"  {row['budget']:10} {row['component']:20} {_share(row['balanced_accuracy']):>7}  gain {_share(row['gain'])} "
+            f"[{_share(row['gain_low'])}, {_share(row['gain_high'])}]  {row['n_trained']:,} numbers, {row['steps']} steps, "
+            f"{row['seconds']:.0f} s, rate {row['rate']:.2g}"
+        )
+    typer.echo(f"tables and figures in {out}")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(tune)
