@@ -100,8 +100,8 @@ def forgotten(before: Knowledge, after: Knowledge, n_boot: int = 1000, seed: int
     both = [(first[row["id"]], row) for row in after.captions.table if row["id"] in first]
     groups = np.array([old["reference"] for old, _ in both])
     for name in SCORED:
-        values = [_numbers([pair[side][name] for pair in both]) for side in (0, 1)]
-        rows += _row(name, *values, groups, n_boot, seed)
+        old, new = (_numbers([pair[side][name] for pair in both]) for side in (0, 1))
+        rows += _row(name, old, new, groups, n_boot, seed)
     kept = np.array([token_f1(new["describe"], old["describe"]) for old, new in both])
     rows += _row("description", np.ones(len(kept)), kept, groups, n_boot, seed)
     rows += _ranks(before.quality, after.quality, n_boot, seed)
@@ -124,7 +124,15 @@ def _row(name: str, old: np.ndarray, new: np.ndarray, groups: np.ndarray, n_boot
     if len(np.unique(groups[known])) < 2:
         return []
     old, new, groups = old[known], new[known], groups[known]
-    return [_told(name, len(new), old.mean(), group_bootstrap(new, groups, n_boot, seed), paired_difference(old, new, groups, n_boot, seed))]
+    return [
+        _told(
+            name,
+            len(new),
+            old.mean(),
+            group_bootstrap(new, groups, n_boot, seed),
+            paired_difference(old, new, groups, n_boot, seed),
+        )
+    ]
 
 
 def _ranks(old: Quality | None, new: Quality | None, n_boot: int, seed: int) -> Table:

@@ -56,6 +56,10 @@ _PUBLIC = {
     "respond": "hooks.respond",
     "captions_kept": "analysis.captions",
     "tune": "tuning.tune",
+    "teach": "snellen.teaching",
+    "knowledge": "analysis.forgetting",
+    "forgotten": "analysis.forgetting",
+    "geometry": "analysis.geometry",
     "processed_survival": "analysis.processed",
     "input_statistics": "analysis.inputs",
     "semantic_distance": "analysis.semantic_distance",
@@ -72,6 +76,8 @@ if TYPE_CHECKING:
     from analysis.captions import captions_kept
     from analysis.consistency import consistency
     from analysis.erased import erased, erasing
+    from analysis.forgetting import forgotten, knowledge
+    from analysis.geometry import geometry
     from analysis.inputs import input_statistics
     from analysis.interview import interview
     from analysis.mcq import ask_mcq
@@ -104,6 +110,7 @@ if TYPE_CHECKING:
     from probes.usable import usable_information
     from snellen.models import load
     from snellen.runs import exam
+    from snellen.teaching import teach
     from stimuli import sets as stimuli
     from stimuli.errors import InputError, SnellenError
     from tuning.tune import tune

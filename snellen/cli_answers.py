@@ -74,17 +74,17 @@ def ask(
 
     with resumable():
         mine, how = shared(rank, world_size, job, load)
-        shared: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "rank": mine.rank, "world_size": mine.world_size,
+        how_asked: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "rank": mine.rank, "world_size": mine.world_size,
                                   "job": mine.job, "strict": strict, "progress": progress}  # fmt: skip
         if protocol == "mcq":
             asked, most = questions_of(questions, images), {} if max_new_tokens is None else {"max_new_tokens": max_new_tokens}
-            lines = ask_questions(loaded(model, how), asked, out, seed=seed, **most, **shared)
+            lines = ask_questions(loaded(model, how), asked, out, seed=seed, **most, **how_asked)
         else:
             form: dict[str, Any] = {"prompt": prompt, "length_normalised": not sums, "calibrated": calibrated, "orders": orders,
                                     "max_new_tokens": max_new_tokens}  # fmt: skip
             one_way(protocol, taxonomy, **form)  # refuses what cannot be asked before a model is loaded
             shown = _set(images, references, levels, seed, taxonomy)
-            asking = Asking(loaded(model, how), shown, taxonomy, out, seed, shared)
+            asking = Asking(loaded(model, how), shown, taxonomy, out, seed, how_asked)
             lines = asking(protocol, form, repeats, temperature, paraphrases, pixels, controls)
     for line in lines:
         typer.echo(line)
@@ -135,13 +135,13 @@ def rate(
 
     with resumable():
         mine, how = shared(rank, world_size, job, load)
-        shared: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "rank": mine.rank, "world_size": mine.world_size,
+        how_asked: dict[str, Any] = {"batch_size": batch_size, "workers": workers, "rank": mine.rank, "world_size": mine.world_size,
                                   "job": mine.job, "strict": strict, "progress": progress}  # fmt: skip
         methods = [by_name(name.strip(), max_new_tokens=max_new_tokens) for name in method.split(",")]
         shown = _set(images, references, levels, seed, "paper8")
         lines = rate_images(
             loaded(model, how), shown, methods, out, truth=truth, repeats=repeats, temperature=temperature,
-            paraphrases=paraphrases, pairs=pairs, max_new_tokens=max_new_tokens, seed=seed, **shared,
+            paraphrases=paraphrases, pairs=pairs, max_new_tokens=max_new_tokens, seed=seed, **how_asked,
         )  # fmt: skip
     for line in lines:
         typer.echo(line)

@@ -30,7 +30,9 @@ def tune(
     rank: Annotated[int, typer.Option(help="of adapters")] = 8,
     constraint: Annotated[
         str | None,
-        typer.Option(help="on visual tokens: align, align-cosine, keep, distill, order, decorrelate, joined by + (vision, projector)"),
+        typer.Option(
+            help="on visual tokens: align, align-cosine, keep, distill, order, decorrelate, joined by + (vision, projector)"
+        ),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="optimizer steps")] = None,
     seconds: Annotated[float | None, typer.Option(help="wall time of the steps, instead of or besides --steps")] = None,
@@ -44,7 +46,9 @@ def tune(
     precision: Annotated[str, typer.Option(help="auto, float32 or bf16")] = "auto",
     checkpoint_every: Annotated[int, typer.Option(help="steps between the checkpoints that a killed run goes on from")] = 100,
     budgets: Annotated[str, typer.Option(help="of several components: steps, parameters, seconds, comma-separated")] = "steps",
-    rates: Annotated[str, typer.Option(help="of several components: factors on the learning rate, comma-separated")] = "0.3,1,3",
+    rates: Annotated[
+        str, typer.Option(help="of several components: factors on the learning rate, comma-separated")
+    ] = "0.3,1,3",
     out: Annotated[Path, typer.Option(help="folder of the run; a killed run goes on there")] = Path("runs/tuned"),
     seed: Seed = 0,
     load: Loading = None,
@@ -62,7 +66,7 @@ def tune(
     from snellen.results import component_of
     from snellen.taught import teach_one, training_set
     from tuning.constraints import NEEDS_PAIRS, parse_constraint
-    from tuning.tune import check
+    from tuning.settings import check
 
     for name in components:
         check(component_of(name), method, None if len(components) > 1 else constraint, only=only)
@@ -71,10 +75,16 @@ def tune(
     with resumable():
         train, shown = training_set(images, references, whole_numbers(levels), test, seed, taxonomy, pairs, progress)
         mllm = loaded(model, shared(None, None, None, load)[1])
-        common: dict[str, Any] = {"taxonomy": taxonomy, "batch_size": batch_size, "micro_batch": micro_batch, "replay": replay, "quality": quality,
-                                  "recompute": recompute, "precision": precision, "checkpoint_every": checkpoint_every, "seed": seed, "progress": progress}  # fmt: skip
+        common: dict[str, Any] = {
+            "taxonomy": taxonomy, "batch_size": batch_size, "micro_batch": micro_batch, "replay": replay, "quality": quality,
+            "recompute": recompute, "precision": precision, "checkpoint_every": checkpoint_every, "seed": seed, "progress": progress,
+        }  # fmt: skip
         if len(components) > 1:
-            chosen: dict[str, Any] = {"steps": steps or 200, "seconds": seconds, **({"constraint": constraint} if constraint else {})}
+            chosen: dict[str, Any] = {
+                "steps": steps or 200,
+                "seconds": seconds,
+                **({"constraint": constraint} if constraint else {}),
+            }
             _compare(mllm, train, shown, components, out, budgets.split(","), _numbers(rates), {**common, **chosen})
             return
         done = teach_one(mllm, train, shown, components[0], out, method=method, only=only, steps=steps, seconds=seconds, lr=lr,
@@ -121,15 +131,25 @@ def _share(value: float) -> str:
 
 
 def _compare(
-    mllm: Any, train: Any, shown: Any, components: Sequence[str], out: Path, budgets: Sequence[str], rates: Sequence[float], how: dict[str, Any]
+    mllm: Any,
+    train: Any,
+    shown: Any,
+    components: Sequence[str],
+    out: Path,
+    budgets: Sequence[str],
+    rates: Sequence[float],
+    how: dict[str, Any],
 ) -> None:
     """Several components at matched budgets."""
     from analysis.figures.teaching import draw_all_teaching
+
     from snellen.teaching import teach
     from stimuli.errors import InputError
 
     if shown is None:
-        raise InputError("Got --test 0 with several components; comparing them needs references to report on. Leave --test out.")
+        raise InputError(
+            "Got --test 0 with several components; comparing them needs references to report on. Leave --test out."
+        )
     done = teach(mllm, train, shown, components, budgets=budgets, rates=rates, out=out, **how)
     draw_all_teaching(done.as_dict(), out / "figures")
     base = done.base["balanced_accuracy"]

@@ -27,6 +27,7 @@ from analysis.verdict_inputs import read_inputs
 from hooks.blank import random_weights
 from hooks.extract import extract
 from hooks.load import Mllm
+from hooks.stages import COMPONENTS
 from hooks.store import Activations, Store
 from hooks.words import word_embeddings
 from probes.intervals import holm
@@ -34,7 +35,7 @@ from probes.sweep import SweepResult, lost, sweep
 from snellen.config import ExamConfig
 from snellen.models import load
 from snellen.provenance import now, provenance
-from snellen.results import audit_dict, best_probe, site_probe, tuning_entry
+from snellen.results import CONSTRAINED, audit_dict, best_probe, component_of, site_probe, tuning_entry
 from snellen.shown import stimulus_sets, summary
 from stimuli.errors import InputError
 from stimuli.questions import question
@@ -42,6 +43,7 @@ from stimuli.statistics import pixel_statistics
 from stimuli.tables import Table, write_csv, write_json
 from stimuli.types import StimulusSet
 from tuning.lessons import Lesson, own_words
+from tuning.settings import check
 from tuning.tune import tune
 from tuning.tuned import Tuned
 
@@ -76,6 +78,8 @@ class Entrance:
 def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> dict[str, Any]:
     """Run every step and write everything; see ``snellen.runs.exam``."""
     started = now()
+    for name in settings.arms:
+        check(component_of(name), settings.method, settings.constraint if name.endswith(CONSTRAINED) else None)
     with clock.step("model"):
         mllm = _examined(settings)
     with clock.step("stimuli"):
@@ -100,7 +104,9 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
         with clock.step(f"tune {name}, ask and probe again"):
             arms[name] = _arm(name, mllm, train, replays, shown, base, entrance, settings, folder, progress)
     with clock.step("verdict"):
-        evidence = [Arm(name, name.split("+")[0], seen.answers) for name, (_, seen) in arms.items()]
+        evidence = [
+            Arm(name, component_of(name), seen.answers) for name, (_, seen) in arms.items() if component_of(name) in COMPONENTS
+        ]
         inputs = read_inputs(base.survival, entrance.statistics, settings.folds)
         verdict = decide(base.survival, mllm.stages.read_layer, base.answers, evidence, inputs=inputs)
         shown_arm = max(arms, key=lambda name: arms[name][1].answers.balanced_accuracy, default=None)
@@ -230,12 +236,12 @@ def _arm(
     tuned = tune(
         mllm,
         train,
-        name.split("+")[0],
+        component_of(name),
         method=settings.method,
         steps=settings.steps,
         batch_size=settings.batch_size,
         lr=settings.lr,
-        constraint=settings.constraint if name.endswith("+constraint") else None,
+        constraint=settings.constraint if name.endswith(CONSTRAINED) else None,
         constraint_weight=settings.constraint_weight,
         replay=settings.replay,
         replays=replays,

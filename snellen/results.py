@@ -8,7 +8,6 @@ from analysis.perception import Answers, compare_answers
 from probes.sweep import SweepResult
 from tuning.tuned import Tuned
 
-
 CONSTRAINED = "+constraint"
 """How the name of an arm with a constraint ends."""
 

@@ -13,7 +13,7 @@ from analysis.perception import ask, compare_answers
 from hooks.load import Mllm
 from stimuli.errors import InputError
 from stimuli.sets import exam_set
-from stimuli.tables import Table, write_csv, write_json
+from stimuli.tables import Table, write_csv, write_json, write_text
 from stimuli.types import Stimulus, StimulusSet
 from tuning.saved import CARD
 from tuning.tune import ADAPTER, tune
@@ -68,7 +68,9 @@ def training_set(
         kind: Any = "leaves" if images == "leaves" else "scenes"
         how: dict[str, Any] = {"levels": levels, "seed": seed, "kind": kind, "progress": progress}
         design: Any = "crossed" if pairs else "balanced"
-        train = exam_set(references, taxonomy, split="train", measure=False, design=design, in_memory=None if pairs else True, **how)
+        train = exam_set(
+            references, taxonomy, split="train", measure=False, design=design, in_memory=None if pairs else True, **how
+        )
         return train, exam_set(max(8, references // 4), taxonomy, **how) if test else None
     found = chosen_set(images, references, levels, seed, progress=progress, measure=True, taxonomy=taxonomy,
                        design="crossed" if pairs else "balanced")  # fmt: skip
@@ -116,7 +118,9 @@ def teach_one(
     if stimuli is not None and int(os.environ.get("WORLD_SIZE", "1")) == 1:
         about: dict[str, Any] = {"n_boot": n_boot, "seed": seed, "progress": progress}
         models = {"base": mllm, "tuned": tuned.mllm}
-        answers = {name: ask(own, stimuli, taxonomy=taxonomy, out=out / "answers" / name, **about) for name, own in models.items()}
+        answers = {
+            name: ask(own, stimuli, taxonomy=taxonomy, out=out / "answers" / name, **about) for name, own in models.items()
+        }
         known = {name: knowledge(own, stimuli, out=out / "answers" / name, **about) for name, own in models.items()}
         lost = forgotten(known["base"], known["tuned"], n_boot, seed)
         results = _results(answers, compare_answers(answers["base"], answers["tuned"], n_boot, seed))
@@ -141,7 +145,7 @@ def _checkpoint(tuned: Tuned, out: Path, results: dict[str, Any]) -> Path:
     """The whole model, or the card beside the adapter that tuning saved."""
     if tuned.config["method"] == "full":
         return tuned.save(out / "model", results or None)
-    (out / ADAPTER / CARD).write_text(tuned.card(results or None, adapter=True), encoding="utf-8")
+    write_text(tuned.card(results or None, adapter=True), out / ADAPTER / CARD)
     return out / ADAPTER
 
 

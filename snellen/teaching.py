@@ -20,7 +20,8 @@ from stimuli.types import Stimulus, StimulusSet
 from tuning.adapters import count, rank_for
 from tuning.lessons import own_words, refuse_held_out
 from tuning.parts import find_part
-from tuning.tune import VALIDATION, check, default_rate, tune
+from tuning.settings import VALIDATION, check, default_rate
+from tuning.tune import tune
 from tuning.tuned import Tuned
 
 Budget = Literal["steps", "parameters", "seconds"]
@@ -139,7 +140,9 @@ def teach(
             assert best is not None
             own = [row for row in tried[-len(rates) :] if row["rate"] == best.config["lr"]]
             own[0]["chosen"] = True
-            row, kept = _measured(best, stimuli, answered, knew, taxonomy, root and root / "answers" / f"{budget}-{name}", about)
+            row, kept = _measured(
+                best, stimuli, answered, knew, taxonomy, root and root / "answers" / f"{budget}-{name}", about
+            )
             matrix.append({**own[0], **row})
             lost += [{"component": name, "budget": budget, **line} for line in kept]
     for row, p in zip(matrix, holm([row["p"] for row in matrix]), strict=True):
@@ -162,7 +165,9 @@ def _check(
     if not rates or min(rates) <= 0:
         raise InputError(f"Got the rates {list(rates)}. Expected factors above 0 on the default rate, such as 0.3, 1, 3.")
     if "seconds" in budgets and "steps" not in budgets and not seconds:
-        raise InputError("Got the budget 'seconds' without a number. Expected seconds=600, or 'steps' beside it, whose time is taken.")
+        raise InputError(
+            "Got the budget 'seconds' without a number. Expected seconds=600, or 'steps' beside it, whose time is taken."
+        )
     for name in components:
         check(component_of(name), "full", constraint if name.endswith(CONSTRAINED) else None)
     if twice := sorted({name for name in components if list(components).count(name) > 1}):
@@ -179,7 +184,13 @@ def _tried(name: str, budget: str, factor: float, tuned: Tuned) -> dict[str, Any
 
 
 def _measured(
-    tuned: Tuned, stimuli: StimulusSet, answered: Answers, knew: Knowledge, taxonomy: str | Path, out: Path | None, about: dict[str, Any]
+    tuned: Tuned,
+    stimuli: StimulusSet,
+    answered: Answers,
+    knew: Knowledge,
+    taxonomy: str | Path,
+    out: Path | None,
+    about: dict[str, Any],
 ) -> tuple[dict[str, Any], Table]:
     """How a taught model answers, and what it has forgotten."""
     after = ask(tuned.mllm, stimuli, taxonomy=taxonomy, out=out, **about)

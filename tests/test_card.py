@@ -79,6 +79,8 @@ def test_a_card_does_not_hide_a_change_elsewhere() -> None:
 def test_a_local_path_is_not_shown() -> None:
     card = model_card(str(Path("/somewhere/private/llava")), CONFIG, AUDIT)
     assert "private" not in card and yaml.safe_load(card.split("---\n")[1])["base_model"] == "llava"
+    here = model_card("/somewhere/private/llava", CONFIG, AUDIT, adapter=True)
+    assert "private" not in here and "`llava` lay in a local folder: give the path to it" in here
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

@@ -18,7 +18,9 @@ HOW = ["--references", "4", "--levels", "2,5", "--batch-size", "8", "--micro-bat
 
 
 def tune(out: Path, processes: int, *extra: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"] if processes > 1 else ["-m"]
+    launcher = (
+        ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes), "-m"] if processes > 1 else ["-m"]
+    )
     command = [sys.executable, *launcher, "snellen", "tune", *extra, *HOW, "--out", str(out)]
     variables = {**os.environ, "OMP_NUM_THREADS": "1", **(environment or {})}
     return subprocess.Popen(command, env=variables, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

@@ -20,6 +20,7 @@ from transformers import AutoModelForImageTextToText
 
 base = AutoModelForImageTextToText.from_pretrained("{base}")
 model = PeftModel.from_pretrained(base, "{here}").eval()"""
+LOCAL = "\n\nThe base model `{base}` lay in a local folder: give the path to it."
 NOT_FOR = """\
 It was made to find out where information on distortions gets lost in a model, by teaching one part of it. It is no measure of image
 quality, and no instrument for decisions on people, for medicine or for evidence. Outside the distortions, the questions and the kind of
@@ -52,7 +53,8 @@ def model_card(
     Returns:
         The text of ``README.md``.
     """
-    name = Path(base).name if Path(base).is_absolute() or Path(base).is_dir() else base
+    local = Path(base).is_absolute() or Path(base).is_dir()
+    name = Path(base).name if local else base
     front = {
         "base_model": name,
         "library_name": "peft" if adapter else "transformers",
@@ -68,7 +70,7 @@ def model_card(
         f"## How far each layer moved\n\n{_moved(audit)}",
         f"## Results\n\n{_results(results)}",
         f"## Training\n\n{_table([{'setting': k, 'value': v} for k, v in _flat(config)])}",
-        f"## How to load it\n\n```python\n{load}\n```",
+        f"## How to load it\n\n```python\n{load}\n```{LOCAL.format(base=name) if local and adapter else ''}",
         f"## What it is not for\n\n{NOT_FOR}",
         f"Made with Snellen {version or metadata.version('snellen')}.",
     ]

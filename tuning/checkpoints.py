@@ -37,7 +37,12 @@ class State:
 
 
 def save(
-    folder: Path, state: State, parameters: Mapping[str, torch.Tensor], optimizer: Any, config: Mapping[str, Any], crew: Processes
+    folder: Path,
+    state: State,
+    parameters: Mapping[str, torch.Tensor],
+    optimizer: Any,
+    config: Mapping[str, Any],
+    crew: Processes,
 ) -> None:
     """Write the checkpoint, whole or not at all: weights, optimizer, random numbers, history; the batches need nothing.
 
@@ -84,7 +89,9 @@ def resume(folder: Path | None, parameters: Mapping[str, torch.Tensor], optimize
     tensors = load_file(folder / FILE)
     for name, value in parameters.items():
         put(value, tensors[f"w.{name}"])
-        own = {key.split(".")[1]: part for key, part in tensors.items() if key.startswith("o.") and key.split(".", 2)[2] == name}
+        own = {
+            key.split(".")[1]: part for key, part in tensors.items() if key.startswith("o.") and key.split(".", 2)[2] == name
+        }
         if own:
             optimizer.state[value] = {key: _like(value, part) for key, part in own.items()}
     _restore({key[2:]: value for key, value in tensors.items() if key.startswith("r.")})

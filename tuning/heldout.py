@@ -33,7 +33,9 @@ def split_references(
         refuse_held_out(train, [s.reference for s in validation])
         return train, validation
     if not 0 <= validation < 1:
-        raise InputError(f"Got validation={validation}. Expected the share of the training references to watch, from 0 to below 1.")
+        raise InputError(
+            f"Got validation={validation}. Expected the share of the training references to watch, from 0 to below 1."
+        )
     if not validation:
         return train, ()
     references = sorted({s.reference for s in train})
@@ -54,4 +56,3 @@ def held_out_lessons(stimuli: Sequence[Stimulus], taxonomy: str | Path, seed: in
     mixed = [[own[i] for i in rng.permutation(len(own))] for own in prepare(stimuli, taxonomy).by_class]
     dealt = chain.from_iterable(zip_longest(*mixed))
     return tuple([lesson for lesson in dealt if lesson is not None][:MOST])
-

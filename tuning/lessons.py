@@ -80,14 +80,19 @@ class Lessons:
         """
         replays = round(size * replay) if self.replays else 0
         rated = round(size * quality)
-        self._check(rated, pairs)
+        self.check(rated, pairs)
         asked = (self._twos if pairs else self._ones)(size - replays - rated, rng)
         if rated:
             words = rng.integers(0, len(self.by_word), rated)
             asked += [self.by_word[w][rng.integers(len(self.by_word[w]))] for w in words]
         return [*asked, *(self.replays[i] for i in rng.integers(0, max(1, len(self.replays)), replays))]
 
-    def _check(self, rated: int, pairs: bool) -> None:
+    def check(self, rated: float, pairs: bool) -> None:
+        """Refuse quality lessons or pairs that the training set does not give.
+
+        Raises:
+            InputError: see ``batch``.
+        """
         if rated and not self.by_word:
             raise InputError(
                 "Quality lessons were asked for, but no training stimulus tells its quality. Expected a differing MOS of every stimulus, "

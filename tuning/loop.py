@@ -120,7 +120,11 @@ def _step(run: Run, optimizer: Any, state: State) -> dict[str, Any]:
         raise InputError(
             f"The loss is {summed['loss']} at step {state.step} while tuning '{run.name}'. Lower lr (it is {plan.lr:g}) or load the "
             "model in float32."
-            + (f" The checkpoint of the last {plan.checkpoint_every} steps is kept in {run.out}." if run.out is not None else "")
+            + (
+                f" The checkpoint of the last {plan.checkpoint_every} steps is kept in {run.out}."
+                if run.out is not None
+                else ""
+            )
         )
     norm = crew.accelerator.clip_grad_norm_(list(run.parameters.values()), CLIP)
     optimizer.step()

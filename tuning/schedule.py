@@ -62,10 +62,11 @@ def passes(batch: Sequence[T], size: int | None, world: int, unit: int = 1) -> l
         unit: so many neighbours stay together.
 
     Returns:
-        Passes; process r of w takes r, r + w, …. Some are empty if there are fewer units than passes.
+        Passes; process r of w takes r, r + w, …. None is empty unless there are fewer units than processes; for that, and for units,
+        a pass may be larger than ``size``.
     """
     units = math.ceil(len(batch) / unit)
     wanted = math.ceil(len(batch) / size) if size else world
-    count = max(1, math.ceil(wanted / world)) * world
+    count = world * max(1, min(math.ceil(wanted / world), units // world))
     edges = [unit * round(units * i / count) for i in range(count + 1)]
     return [batch[start:end] for start, end in zip(edges[:-1], edges[1:], strict=True)]

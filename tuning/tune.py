@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -12,40 +13,31 @@ import torch
 
 from hooks.checksum import weights_checksum
 from hooks.load import Mllm
-from hooks.stages import COMPONENTS
 from hooks.words import word_embeddings
-from stimuli.errors import InputError
+from stimuli.tables import write_text
 from stimuli.types import Stimulus
 from tuning.adapters import trainable
 from tuning.audit import audited, outside, snapshot
-from tuning.constraints import NEEDS_PAIRS, parse_constraint
+from tuning.constraints import NEEDS_PAIRS
 from tuning.copies import copy_for
 from tuning.heldout import held_out_lessons, split_references
 from tuning.lessons import REPLAY_IMAGES, Lesson, fingerprint, own_words, prepare, refuse_held_out
 from tuning.loop import Run, learn
 from tuning.objective import Objective, token_scale, weights_of
-from tuning.parts import Part, check_component, find_part
+from tuning.parts import Part, find_part
+from tuning.precision import around_passes, as_before, as_float32
 from tuning.processes import Processes, whole
 from tuning.recompute import recomputed
 from tuning.saved import CARD, save_adapter
 from tuning.schedule import Plan
+from tuning.settings import VALIDATION, check, check_numbers, check_processes, default_rate
 from tuning.tuned import Tuned, finished, kept_replays, renamed, save
 from tuning.untouched import Untouched
 from tuning.upstream import remembered
 
 Method = Literal["full", "lora", "dora"]
-RATES: Mapping[str, Mapping[str, float]] = {
-    "full": {"vision": 4e-4, "projector": 2e-3, "llm": 1e-3},
-    "lora": dict.fromkeys(COMPONENTS, 2e-3),
-    "dora": dict.fromkeys(COMPONENTS, 2e-3),
-}
-"""Peak learning rates that suit the embedded models (a few million parameters)."""
-LARGE_RATES = {"full": 1e-5, "lora": 2e-4, "dora": 2e-4}
-"""Peak learning rates above 100 million parameters, where LLaVA-style recipes lie."""
 ADAPTER = "adapter"
 """Folder of the adapter below that of a run."""
-VALIDATION = 0.1
-"""Share of the training references that early stopping looks at, unless given."""
 
 
 def tune(
@@ -130,11 +122,11 @@ def tune(
             that holds another run.
     """
     constraints = check(component, method, constraint, constraint_weight, only)
-    _check_numbers(steps, seconds, batch_size, micro_batch, replay, quality)
+    check_numbers(steps, seconds, batch_size, micro_batch, replay, quality)
     refuse_held_out(train, held_out)
     part = find_part(mllm.model, mllm.stages, component, only)
     train, watched = split_references(train, validation or (VALIDATION if patience else 0.0), seed)
-    config = {
+    config: dict[str, Any] = {
         "component": component,
         "method": method,
         "only": only,
@@ -163,28 +155,34 @@ def tune(
         return done
     crew = Processes(mllm)
     own = replays or partial(own_words, mllm, train, replay_images, seed, progress and crew.first)
-    lessons = prepare(train, taxonomy, kept_replays(folder, train, own, config, crew) if replay > 0 else ())
+    pairs = bool(set(constraints) & NEEDS_PAIRS)
+    lessons = prepare(train, taxonomy)
+    lessons.check(quality, pairs)
+    check_processes(batch_size, crew.world, pairs)
+    if replay > 0:
+        lessons = replace(lessons, replays=kept_replays(folder, train, own, config, crew))
     torch.manual_seed(seed)
     model = copy_for(mllm.model, part)
     before, rest = snapshot(model, part), outside(model, part)
     student, parameters = trainable(model, part, method, lora_rank)
-    kinds = _as_float32(parameters)
+    kinds = as_float32(parameters)
     untouched = Untouched(mllm)
     weights = weights_of(replay if lessons.replays else 0.0, quality, constraints)
     scale = token_scale(mllm, train, seed) if constraints else 1.0
     words = word_embeddings(mllm, lessons.wordings)
     objective = Objective(mllm, student, words, weights, scale, untouched)
-    plan = Plan(steps, seconds, batch_size, micro_batch, config["lr"], replay, quality, bool(set(constraints) & NEEDS_PAIRS), seed,
+    plan = Plan(steps, seconds, batch_size, micro_batch, config["lr"], replay, quality, pairs, seed,
                 patience, evaluate_every, checkpoint_every)  # fmt: skip
     with recomputed(model, mllm.stages, recompute), remembered(model, mllm.stages, part.first, remember) as memory:
         run = Run(objective, lessons, held_out_lessons(watched, taxonomy, seed), parameters, plan, crew, config,
-                  component + ("+constraint" if constraints else ""), folder, _precision(mllm, precision),
+                  component + ("+constraint" if constraints else ""), folder, around_passes(mllm, precision),
                   lambda batch: memory.show([lesson.stimulus.id for lesson in batch]))  # fmt: skip
         state, learnt = learn(run, progress)
     if crew.sharded:
         model, student, parameters = _put_together(mllm, part, method, lora_rank, learnt)
-    _as_before(parameters, kinds)
+    as_before(parameters, kinds)
     if method != "full" and folder is not None and crew.first:
+        shutil.rmtree(folder / ADAPTER, ignore_errors=True)  # of a run that ended between adapter and record
         save_adapter(student, folder / ADAPTER, "")
     if method != "full":
         model = student.merge_and_unload()
@@ -193,89 +191,10 @@ def tune(
     tuned = Tuned(renamed(mllm, model, config), audit, state.history, config, state.validation)
     if folder is not None and crew.first:
         if method != "full":
-            (folder / ADAPTER / CARD).write_text(tuned.card(adapter=True), encoding="utf-8")
+            write_text(tuned.card(adapter=True), folder / ADAPTER / CARD)
         save(tuned, part, folder)
     crew.wait()
     return tuned
-
-
-def check(
-    component: str,
-    method: str,
-    constraint: str | Mapping[str, float] | None = None,
-    constraint_weight: float = 1.0,
-    only: str | None = None,
-) -> dict[str, float]:
-    """Refuse an unknown component, method or constraint, before anything is computed.
-
-    Returns:
-        The constraints and their weights.
-
-    Raises:
-        InputError: one of them is unknown, or they do not go together.
-    """
-    check_component(component, only)
-    if method not in RATES:
-        raise InputError(f"Unknown method '{method}'. Expected one of {', '.join(RATES)}. Use one of these.")
-    if only and method != "full":
-        raise InputError(f"Got only='{only}' with method='{method}', whose adapters are on linear layers. Expected method 'full' with it.")
-    found = parse_constraint(constraint, constraint_weight)
-    if found and not {"vision", "projector"} & {name.split(".")[0] for name in component.split("+")}:
-        raise InputError(
-            f"constraint='{constraint}' shapes visual tokens, which tuning the llm does not change. Expected component 'vision' or "
-            "'projector'; leave the constraint out."
-        )
-    return found
-
-
-def _check_numbers(
-    steps: int | None, seconds: float | None, batch_size: int, micro_batch: int | None, replay: float, quality: float
-) -> None:
-    if not steps and not seconds:
-        raise InputError(f"Got steps={steps} and seconds={seconds}. Expected at least one of them, such as steps=200.")
-    for name, value in (("steps", steps), ("seconds", seconds), ("batch_size", batch_size), ("micro_batch", micro_batch)):
-        if value is not None and not 0 < value < float("inf"):
-            raise InputError(f"Got {name}={value}. Expected a number above 0.")
-    if min(replay, quality) < 0 or replay + quality >= 1:
-        raise InputError(
-            f"Got replay={replay} and quality={quality}. Expected shares of a batch, from 0 to 1, that leave room for distortion answers."
-        )
-
-
-def default_rate(mllm: Mllm, part: Part, method: str) -> float:
-    """The peak learning rate that a part is tuned with unless told otherwise."""
-    if sum(p.numel() for p in mllm.model.parameters()) > 1e8:
-        return LARGE_RATES[method]
-    return min(RATES[method][component] for component in part.components)
-
-
-def _precision(mllm: Mllm, precision: str) -> Callable[[], AbstractContextManager[Any]]:
-    """Around every forward pass: half precision, or nothing.
-
-    Raises:
-        InputError: float32 wanted of a model in half precision, or something unknown.
-    """
-    halved = mllm.model.dtype in (torch.bfloat16, torch.float16)
-    if precision not in ("auto", "float32", "bf16"):
-        raise InputError(f"Unknown precision '{precision}'. Expected one of auto, float32, bf16. Use one of these.")
-    if precision == "float32" and halved:
-        raise InputError(f"Got precision='float32' for a model in {mllm.model.dtype}. Load it with dtype='float32', or leave it out.")
-    if halved or precision == "bf16":
-        return partial(torch.autocast, mllm.device.type, torch.bfloat16)
-    return nullcontext
-
-
-def _as_float32(parameters: Mapping[str, torch.nn.Parameter]) -> dict[str, torch.dtype]:
-    """Keep what is trained in float32, in which small steps are not rounded away; the types before."""
-    kinds = {name: value.dtype for name, value in parameters.items()}
-    for value in parameters.values():
-        value.data = value.data.float()
-    return kinds
-
-
-def _as_before(parameters: Mapping[str, torch.nn.Parameter], kinds: Mapping[str, torch.dtype]) -> None:
-    for name, value in parameters.items():
-        value.data = value.data.to(kinds[name])
 
 
 def _put_together(

@@ -112,7 +112,9 @@ def reopen(mllm: Mllm, folder: str | Path) -> Tuned:
         )
     saved = json.loads(record.read_text())
     if saved["config"]["model"] != weights_checksum(mllm.model):
-        raise InputError(f"The run in {folder} tuned another model than '{mllm.name}': their weights differ. Give the model it began with.")
+        raise InputError(
+            f"The run in {folder} tuned another model than '{mllm.name}': their weights differ. Give the model it began with."
+        )
     part = find_part(mllm.model, mllm.stages, saved["config"]["component"], saved["config"].get("only"))
     return _opened(mllm, part, saved, Path(folder))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
@@ -13,24 +12,13 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from hooks.reuse import METHOD, PLAIN
+from hooks.reuse import METHOD
 from hooks.stages import COMPONENTS, Stages
 from stimuli.errors import InputError
+from tuning.pieces import Call, Path, Unfit, assembled, cut_up, found_rules, keys_of, tensors_in
 
 LIMIT = 4 << 30
 """Bytes that are kept."""
-NEAR = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-"""How far one image's features may be from those it has in a batch, relative to their size: other kernels round otherwise."""
-MOST = 40
-"""Pieces (crops) per stimulus, above which a call is not taken apart."""
-
-Path = tuple[Any, ...]
-"""Where in nested containers something is."""
-Call = tuple[tuple[Any, ...], dict[str, Any]]
-
-
-class Unfit(Exception):  # noqa: N818 - a finding, not an error
-    """Why something cannot be remembered, in words."""
 
 
 class Memory:
@@ -202,8 +190,8 @@ class _Frozen:
     def _asked(self, call: Call, ids: tuple[str, ...]) -> Any:
         if any(part.training for part in self.upstream):
             raise Unfit("the frozen parts are in training mode, where dropout makes their outputs random; use eval()")
-        pieces = _pieces(call, len(ids))
-        keys = _keys(pieces, ids if len(pieces) == len(ids) else ())
+        pieces = cut_up(call, len(ids))
+        keys = keys_of(pieces, ids if len(pieces) == len(ids) else ())
         kind = "alone" if len(keys) == 1 else "equal" if len({key[-1] for key in keys}) == 1 else "mixed"
         new = {key: piece for key, piece in zip(keys, pieces, strict=True) if key not in self.kept}
         known = bool(self.proven - {"alone"} if kind == "equal" else self.proven if kind == "alone" else self.proven & {kind})
@@ -218,7 +206,7 @@ class _Frozen:
         self.memory.reused += len(keys) - len(new)
         for key, part in parts.items():
             self.keep(key, part)
-        return _assembled([parts[key] if key in parts else self.kept[key] for key in keys], self.rules, self.read)
+        return assembled([parts[key] if key in parts else self.kept[key] for key in keys], self.rules, self.read)
 
     def _alone(self, piece: Call) -> Any:
         with torch.inference_mode(False), torch.no_grad():
@@ -228,13 +216,13 @@ class _Frozen:
         """The true output of a batch, compared with those of its images alone; what is read of it is watched until the pass ends."""
         with torch.inference_mode(False), torch.enable_grad():
             true = self.own(*call[0], **call[1])
-        if any(leaf.requires_grad for _, leaf in _tensors(true)):
+        if any(leaf.requires_grad for _, leaf in tensors_in(true)):
             raise Unfit("weights in front of the component that was named first are trained")
         self.memory.computed += len(keys)
         with torch.inference_mode(False), torch.no_grad():
             parts = {keys[0]: true} if kind == "alone" else {key: self._alone(piece) for key, piece in pieces.items()}
             try:
-                rules = _rules(true, [parts[key] for key in keys])
+                rules = found_rules(true, [parts[key] for key in keys])
             except Unfit as error:
                 self.give_up(str(error))
                 return true
@@ -265,8 +253,8 @@ class _Frozen:
 
     def keep(self, key: Any, part: Any) -> None:
         """Keep what is read of one image's output, while there is room."""
-        kept = _assembled([part], self.rules, self.read)
-        size = sum({id(leaf): leaf.nbytes for _, leaf in _tensors(kept)}.values())
+        kept = assembled([part], self.rules, self.read)
+        size = sum({id(leaf): leaf.nbytes for _, leaf in tensors_in(kept)}.values())
         if self.memory.bytes + size > self.memory.limit:
             self.memory.full = True
             return
@@ -286,7 +274,7 @@ class _Reads(TorchFunctionMode):
     def watch(self, value: Any, rules: Mapping[Path, Any], then: Callable[[set[Path]], None]) -> None:
         """Watch the tensors in ``value``, which are kept alive; at the end, ``then`` gets the places of those that were read."""
         read: set[Path] = set()
-        for path, leaf in _tensors(value, rules):
+        for path, leaf in tensors_in(value, rules):
             self.watched.setdefault(id(leaf), []).append((read, path))
         self.waiting.append((value, read, then))
 
@@ -295,203 +283,7 @@ class _Reads(TorchFunctionMode):
             then(read)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        for _, leaf in _tensors((args, kwargs or {})):
+        for _, leaf in tensors_in((args, kwargs or {})):
             for read, path in self.watched.get(id(leaf), ()):
                 read.add(path)
         return func(*args, **(kwargs or {}))
-
-
-# ---- taking calls apart ----------------------------------------------------------------------------------------------
-
-
-def _pieces(call: Call, stimuli: int) -> list[Call]:
-    """A call about a batch as calls about one image each (or about one crop, where only those can be told apart).
-
-    A cut in another place than between stimuli does no harm: pieces are known by what is in them, and proven by their outputs.
-
-    Raises:
-        Unfit: the arguments cannot be cut.
-    """
-    args, kwargs = call
-    values = [*args, *kwargs.values()]
-    lengths = {len(leaf) for _, leaf in _tensors(values) if leaf.ndim}
-    for count in dict.fromkeys([stimuli, *sorted(lengths)]):
-        if count in lengths and count <= MOST * stimuli:
-            cut = [_cut(value, count, values) for value in values]
-            if all(len(parts) == count for parts in cut):
-                rows = zip(*cut, strict=True)
-                return [(row[: len(args)], dict(zip(kwargs, row[len(args) :], strict=True))) for row in rows]
-    raise Unfit("its arguments cannot be cut into those of single images")
-
-
-def _cut(value: Any, count: int, values: Sequence[Any]) -> Sequence[Any]:
-    """One argument in as many parts, by row, or as another argument counts the rows (grids); empty if it cannot be."""
-    if isinstance(value, list | tuple) and any(True for _ in _tensors(value)):
-        return [value[i : i + 1] for i in range(count)] if len(value) == count else []
-    if not isinstance(value, torch.Tensor) or not value.ndim:
-        return [value] * count
-    if len(value) == count:
-        return value.split(1)
-    for other in values:
-        if isinstance(other, torch.Tensor) and other.ndim in (1, 2) and len(other) == count and _whole(other):
-            rows = other.prod(1) if other.ndim == 2 else other
-            if int(rows.min()) >= 0 and int(rows.sum()) == len(value):
-                return value.split(rows.tolist())
-    return []
-
-
-def _whole(value: torch.Tensor) -> bool:
-    return not value.is_floating_point() and value.dtype != torch.bool
-
-
-def _keys(pieces: Sequence[Call], ids: Sequence[str]) -> list[Any]:
-    """What tells each piece from every other: id, checksums of all tensors, and everything else, the shapes last.
-
-    Raises:
-        Unfit: an argument cannot be compared.
-    """
-    found = []
-    sums: list[torch.Tensor] = []
-    for i, piece in enumerate(pieces):
-        leaves = list(_leaves(piece))
-        odd = [leaf for _, leaf in leaves if not isinstance(leaf, PLAIN)]
-        if odd:
-            raise Unfit(f"it is given a {type(odd[0]).__name__}, which cannot be compared with another")
-        own = [leaf for _, leaf in leaves if isinstance(leaf, torch.Tensor)]
-        sums += map(_checksum, own)
-        shapes = tuple((tuple(leaf.shape), leaf.dtype, leaf.device) for leaf in own)
-        rest = tuple((path, type(leaf), None if isinstance(leaf, torch.Tensor) else leaf) for path, leaf in leaves)
-        kind = own[0].device.type if own else "cpu"
-        cast = torch.is_autocast_enabled(kind) and torch.get_autocast_dtype(kind)
-        found.append((ids[i] if ids else None, len(own), (*rest, cast), shapes))
-    values = iter(torch.stack([value.to(sums[0].device) for value in sums]).tolist())  # one wait for the device
-    return [(name, tuple(next(values) for _ in range(count)), *rest) for name, count, *rest in found]
-
-
-def _checksum(value: torch.Tensor) -> torch.Tensor:
-    """Integer sum of the bits, each value weighted by a hash of its place: the same however it is computed."""
-    flat = value.detach().contiguous().flatten()
-    width = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[flat.element_size()]
-    weights = torch.arange(1, flat.numel() + 1, device=flat.device) * -7046029254386353131
-    weights = (weights ^ (weights >> 29)) * -4658895280553007687 | 1
-    return (flat.view(width).long() * weights).sum()
-
-
-# ---- taking outputs apart and putting them together ------------------------------------------------------------------
-
-
-def _items(value: Any) -> dict[Any, Any] | None:
-    """What is in a container, by key or number (model outputs have attributes beside); None for anything else."""
-    if isinstance(value, dict):
-        return {**value, **{name: item for name, item in getattr(value, "__dict__", {}).items() if name not in value}}
-    return dict(enumerate(value)) if isinstance(value, list | tuple) else None
-
-
-def _leaves(value: Any, rules: Mapping[Path, Any] | None = None, path: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """What is in nested containers and where; all items of lists of one per image are in one place."""
-    items = _items(value)
-    if items is None:
-        yield path, value
-        return
-    each = (rules or {}).get(path) == "listed"
-    for name, item in items.items():
-        yield from _leaves(item, rules, (*path, "*" if each else name))
-
-
-def _tensors(value: Any, rules: Mapping[Path, Any] | None = None) -> Iterator[tuple[Path, torch.Tensor]]:
-    return ((path, leaf) for path, leaf in _leaves(value, rules) if isinstance(leaf, torch.Tensor))
-
-
-def _rules(true: Any, parts: Sequence[Any], path: Path = ()) -> dict[Path, Any]:
-    """How the outputs of single images make that of their batch, by place.
-
-    Tensors are joined along a dimension (0 or 1), or are the ``same``, or None: no rule gives what the batch gave. A list is
-    ``listed`` (one list after the other) or, as are other containers, put together item by item.
-
-    Raises:
-        Unfit: no rule gives the containers or what is in them beside tensors.
-    """
-    if isinstance(true, torch.Tensor):
-        return {path: _joint(true, parts)}
-    items, inner = _items(true), [_items(part) for part in parts]
-    if items is None:
-        if isinstance(true, PLAIN) and all(type(part) is type(true) and part == true for part in parts):
-            return {path: "same"}
-    elif all(own is not None and own.keys() == items.keys() for own in inner):
-        found: dict[Path, Any] = {}
-        for name, item in items.items():
-            found |= _rules(item, [own[name] for own in inner if own is not None], (*path, name))
-        return found
-    elif isinstance(true, list | tuple) and all(isinstance(part, list | tuple) for part in parts):
-        flat = [item for part in parts for item in part]
-        if len(flat) == len(true) and all(isinstance(item, torch.Tensor) for item in (*flat, *true)):
-            same = all(map(_close, true, flat))
-            return {path: "listed", (*path, "*"): "same" if same else None}
-    raise Unfit(f"a {type(true).__name__} in the features of a batch is not made up of what single images have there")
-
-
-def _joint(true: torch.Tensor, parts: Sequence[torch.Tensor]) -> int | str | None:
-    for dim in (0, 1):
-        if true.ndim > dim and all(
-            part.ndim == true.ndim and part.shape[:dim] + part.shape[dim + 1 :] == true.shape[:dim] + true.shape[dim + 1 :]
-            for part in parts
-        ):
-            if _close(true, torch.cat(list(parts), dim)):
-                return dim
-    return "same" if all(_close(true, part) for part in parts) else None
-
-
-def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
-    if one.shape != other.shape or one.dtype != other.dtype or one.device != other.device:
-        return False
-    if not one.is_floating_point():
-        return torch.equal(one, other)
-    near = max(NEAR.get(one.dtype, 0.0), NEAR[torch.bfloat16] if torch.is_autocast_enabled(one.device.type) else 0.0)
-    size = float(one.float().square().mean().sqrt().nan_to_num()) if one.numel() else 0.0
-    return torch.allclose(one.float(), other.float(), rtol=near, atol=near * size, equal_nan=True)
-
-
-def _assembled(
-    parts: Sequence[Any], rules: Mapping[Path, Any], read: set[Path], path: Path = (), done: dict[Any, Any] | None = None
-) -> Any:
-    """The output of a batch, made of copies of those of its images; what is not read is empty and on no device.
-
-    Raises:
-        Unfit: they do not fit together.
-    """
-    done = {} if done is None else done  # a tensor that is in two places is copied once
-    first, which = parts[0], tuple(map(id, parts))
-    items = _items(first)
-    if isinstance(first, torch.Tensor):
-        if path not in read:
-            return torch.empty(0, dtype=first.dtype, device="meta")
-        if which not in done:
-            done[which] = _joined(parts, rules[path])
-        return done[which]
-    if items is None:
-        return first
-    if rules.get(path) == "listed":
-        return type(first)(_assembled([item], rules, read, (*path, "*"), done) for part in parts for item in part)
-    inner = [_items(part) or {} for part in parts]
-    return _rebuilt(first, {name: _assembled([own[name] for own in inner], rules, read, (*path, name), done) for name in items})
-
-
-def _joined(parts: Sequence[torch.Tensor], rule: int | str) -> torch.Tensor:
-    with torch.inference_mode(False), torch.no_grad():
-        try:
-            return parts[0].clone() if isinstance(rule, str) else torch.cat(list(parts), rule)
-        except RuntimeError as error:
-            raise Unfit("the features of images of several shapes do not fit together") from error
-
-
-def _rebuilt(value: Any, made: dict[Any, Any]) -> Any:
-    """A container of the same kind with other items."""
-    if not isinstance(value, dict):
-        return type(value)(*made.values()) if hasattr(value, "_fields") else type(value)(made.values())
-    new = type(value).__new__(type(value))  # no constructor, which would put the fields into another order
-    put = OrderedDict.__setitem__ if isinstance(value, OrderedDict) else dict.__setitem__
-    for name in value:
-        put(new, name, made[name])
-    if hasattr(value, "__dict__"):
-        vars(new).update({name: made[name] for name in vars(value)})
-    return new

@@ -1,0 +1,82 @@
+"""What a run is asked for: what goes together, and what suits a model unless it is told otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hooks.load import Mllm
+from hooks.stages import COMPONENTS
+from stimuli.errors import InputError
+from tuning.adapters import check_method
+from tuning.constraints import parse_constraint
+from tuning.parts import Part, check_component
+
+RATES: Mapping[str, Mapping[str, float]] = {
+    "full": {"vision": 4e-4, "projector": 2e-3, "llm": 1e-3},
+    "lora": dict.fromkeys(COMPONENTS, 2e-3),
+    "dora": dict.fromkeys(COMPONENTS, 2e-3),
+}
+"""Peak learning rates that suit the embedded models (a few million parameters)."""
+LARGE_RATES = {"full": 1e-5, "lora": 2e-4, "dora": 2e-4}
+"""Peak learning rates above 100 million parameters, where LLaVA-style recipes lie."""
+VALIDATION = 0.1
+"""Share of the training references that early stopping looks at, unless given."""
+
+
+def default_rate(mllm: Mllm, part: Part, method: str) -> float:
+    """The peak learning rate that a part is tuned with unless told otherwise."""
+    if sum(p.numel() for p in mllm.model.parameters()) > 1e8:
+        return LARGE_RATES[method]
+    return min(RATES[method][component] for component in part.components)
+
+
+def check(
+    component: str,
+    method: str,
+    constraint: str | Mapping[str, float] | None = None,
+    constraint_weight: float = 1.0,
+    only: str | None = None,
+) -> dict[str, float]:
+    """Refuse an unknown component, method or constraint, before anything is computed.
+
+    Returns:
+        The constraints and their weights.
+
+    Raises:
+        InputError: one of them is unknown, or they do not go together.
+    """
+    check_component(component, only)
+    check_method(None, method)
+    if only and method != "full":
+        raise InputError(
+            f"Got only='{only}' with method='{method}', whose adapters are on linear layers. Expected method 'full' with it."
+        )
+    found = parse_constraint(constraint, constraint_weight)
+    if found and not {"vision", "projector"} & {name.split(".")[0] for name in component.split("+")}:
+        raise InputError(
+            f"constraint='{constraint}' shapes visual tokens, which tuning the llm does not change. Expected component 'vision' or "
+            "'projector'; leave the constraint out."
+        )
+    return found
+
+
+def check_numbers(
+    steps: int | None, seconds: float | None, batch_size: int, micro_batch: int | None, replay: float, quality: float
+) -> None:
+    """Refuse lengths and shares that make no run."""
+    if not steps and not seconds:
+        raise InputError(f"Got steps={steps} and seconds={seconds}. Expected at least one of them, such as steps=200.")
+    for name, value in (("steps", steps), ("seconds", seconds), ("batch_size", batch_size), ("micro_batch", micro_batch)):
+        if value is not None and not 0 < value < float("inf"):
+            raise InputError(f"Got {name}={value}. Expected a number above 0.")
+    if min(replay, quality) < 0 or replay + quality >= 1:
+        raise InputError(
+            f"Got replay={replay} and quality={quality}. Expected shares of a batch, from 0 to 1, that leave room for distortion answers."
+        )
+
+
+def check_processes(batch_size: int, world: int, pairs: bool) -> None:
+    """Every process needs a lesson, or it would wait for the others for ever."""
+    least = world * (2 if pairs else 1)
+    if batch_size < least:
+        raise InputError(f"Got batch_size={batch_size} for {world} processes. Expected at least {least} lessons per step.")
