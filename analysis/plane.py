@@ -9,7 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from stimuli.errors import InputError
 from stimuli.tables import Table
+
+TRUSTED = 3000
+"""Points that the trustworthiness is measured on."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +26,14 @@ class Plane:
     points: Table
     """Rows: id, label, when (before, after), x, y."""
     words: Table
+    """Rows: label, x, y."""
     note: str
+    arrows: Table
+    """Rows: label, n, x0, y0, x1, y1: the mean of a class's points before and after. As before and after are centred each on their
+    own, an arrow shows how a class moves against the others, not what all have in common."""
+    seed: int
+    explained: tuple[float, float] | None
+    """Share of the variance along x and y; None for UMAP, whose axes mean nothing."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -39,7 +50,7 @@ def plane(
     seed: int = 0,
     method: Literal["umap", "pca"] = "umap",
 ) -> Plane:
-    """One joint projection of features before and after tuning and of the words.
+    """One projection, fitted once to features before and after tuning and to the words together.
 
     Each of the three is centred on its own mean and put on the unit sphere first, so that the plane shows direction and not
     the gap between modalities. UMAP (McInnes, Healy and Melville 2018) where it can be used, PCA otherwise.
@@ -51,11 +62,14 @@ def plane(
         labels: class of each stimulus.
         ids: id of each stimulus.
         classes: name of each word.
-        seed: of UMAP.
+        seed: of UMAP, which runs on one thread, so that the same seed gives the same picture.
         method: ``umap`` or ``pca``.
+
+    Raises:
+        InputError: arrays, labels, ids and classes that do not match.
     """
+    _check(before, after, words, labels, ids, classes)
     from sklearn.decomposition import PCA
-    from sklearn.manifold import trustworthiness
 
     stacked = np.vstack([_centred_unit(part) for part in (before, after, words)])
     note, spot = "", None
@@ -67,10 +81,11 @@ def plane(
     elif method == "umap":
         note = f"UMAP needs at least 30 points, got {len(stacked)}; this is PCA."
     used = "UMAP" if spot is not None else "PCA"
+    explained: tuple[float, float] | None = None
     if spot is None:
-        spot = PCA(2, random_state=seed).fit_transform(stacked)
-    neighbours = max(1, min(10, len(stacked) // 2 - 1))
-    trust = float(trustworthiness(stacked, spot, n_neighbors=neighbours))
+        fitted = PCA(2, random_state=seed).fit(stacked)
+        first, second = fitted.explained_variance_ratio_
+        spot, explained = fitted.transform(stacked), (float(first), float(second))
     n = len(before)
     points = [
         {"id": ids[i], "label": labels[i], "when": when, "x": float(spot[start + i, 0]), "y": float(spot[start + i, 1])}
@@ -78,7 +93,45 @@ def plane(
         for i in range(n)
     ]
     named = [{"label": name, "x": float(spot[2 * n + i, 0]), "y": float(spot[2 * n + i, 1])} for i, name in enumerate(classes)]
-    return Plane(used, trust, points, named, note)
+    return Plane(used, _trust(stacked, spot, seed), points, named, note, _arrows(points), seed, explained)
+
+
+def _arrows(points: Table) -> Table:
+    """Class by class from the mean before to the mean after."""
+    rows = []
+    for label in dict.fromkeys(point["label"] for point in points):
+        own = {when: [p for p in points if p["label"] == label and p["when"] == when] for when in ("before", "after")}
+        (x0, y0), (x1, y1) = ([float(np.mean([p[axis] for p in own[when]])) for axis in "xy"] for when in ("before", "after"))
+        rows.append({"label": label, "n": len(own["before"]), "x0": x0, "y0": y0, "x1": x1, "y1": y1})
+    return rows
+
+
+def _trust(space: np.ndarray, spot: np.ndarray, seed: int) -> float:
+    """Trustworthiness, of ``TRUSTED`` points at random where there are more: it takes memory of points²."""
+    from sklearn.manifold import trustworthiness
+
+    shown = np.arange(len(space))
+    if len(shown) > TRUSTED:
+        shown = np.random.default_rng([seed, 17]).choice(len(space), TRUSTED, replace=False)
+    neighbours = max(1, min(10, len(shown) // 2 - 1))
+    return float(trustworthiness(space[shown], spot[shown], n_neighbors=neighbours))
+
+
+def _check(
+    before: np.ndarray,
+    after: np.ndarray,
+    words: np.ndarray,
+    labels: Sequence[str],
+    ids: Sequence[str],
+    classes: Sequence[str],
+) -> None:
+    rows = {np.shape(before), np.shape(after), (len(labels), np.shape(words)[-1]), (len(ids), np.shape(words)[-1])}
+    if len(rows) > 1 or len(words) != len(classes) or not len(words):
+        raise InputError(
+            f"Got features of shapes {np.shape(before)} and {np.shape(after)}, words of shape {np.shape(words)}, {len(labels)} labels, "
+            f"{len(ids)} ids and {len(classes)} classes. Expected the same stimuli before and after, a label and an id of each, and a "
+            "word of equal width per class. Take them from one set and one site."
+        )
 
 
 def _umap(values: np.ndarray, seed: int) -> np.ndarray:

@@ -1,38 +1,48 @@
-"""Distance between visual-token features and the embeddings of the words that name their distortion.
+"""Distance between visual-token features and the words that name their distortion, at every site in the language model's space.
 
-The closed form of the measure in arXiv 2512.09573 is not public, so the definitions here are ours. With v the mean
-image-token feature of a stimulus at a site of the language model's width, and e_c the mean input embedding of class c's
-wording:
-
-* ``cosine``   1 − cos(v, e_y), the raw distance to the right word, 0 to 2;
-* ``centred``  the same after subtracting each modality's mean (the modality gap of Liang et al. 2022 is removed);
-* ``margin``   cos_c(v, e_y) − max over c ≠ y of cos_c(v, e_c), centred; positive means the right word is the nearest;
-* ``zero_shot`` whether the nearest centred word is the right one.
-
-Input embeddings are used at every site: deep in the language model, features need not live in the input's space.
+What is measured is defined in ``analysis.distance_measures`` (mean-pooled features) and ``analysis.token_transport`` (single tokens), what
+stands for a word in ``analysis.word_vectors``, how the vision encoder's sites get into the words' space in ``analysis.word_map``, and
+how two models are compared in ``analysis.distance_compared``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
+from analysis import distance_compared, word_map
+from analysis.distance_compared import compare as compare
+from analysis.distance_compared import table_of
+from analysis.distance_measures import (
+    ALL,
+    MEASURES,
+    Means,
+    check_measures,
+    factors_of,
+    left_out,
+    measure,
+    measured_anew,
+    word_permutation,
+)
+from analysis.token_transport import Tokens, token_measures
+from analysis.word_vectors import MEANINGS, word_sets, word_vectors
 from hooks.extract import extract
 from hooks.load import Mllm
-from hooks.store import Store
-from hooks.words import word_embeddings
-from probes.intervals import group_bootstrap, holm, paired_difference
+from hooks.store import Activations, Store
+from probes.splits import Fold, grouped_folds
 from stimuli.errors import InputError
-from stimuli.questions import question
 from stimuli.tables import Table
+from stimuli.taxonomy import Taxonomy
 from stimuli.taxonomy import taxonomy as load_taxonomy
 from stimuli.types import Stimulus, StimulusSet
 
-MEASURES = ("cosine", "centred", "margin", "zero_shot")
+FOLDS = 5
+"""Of the cross-fitting of maps."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +50,39 @@ class Distances:
     """Distances per site and class, and per stimulus for pairing."""
 
     table: Table
-    """Rows: site, class (or ``all``), n, and every measure with ``_low`` and ``_high`` over references."""
+    """Rows: site, space (``direct`` or ``ridge map``), class (or ``all``), n, and every measure with ``_low`` and ``_high`` over references.
+    Over all classes also ``zero_shot_balanced`` and ``chance``, and ``margin_p`` and ``zero_shot_p`` of permuted words, ``_holm`` over
+    the sites. ``tokens_n`` is how many stimuli the token measures are of."""
     per_stimulus: Mapping[str, Mapping[str, np.ndarray]] = field(repr=False)
-    """Site → measure → (n,)."""
+    """Site → measure → (n,); NaN where a stimulus is not among those whose tokens were measured."""
     labels: np.ndarray = field(repr=False)
     groups: np.ndarray = field(repr=False)
     ids: tuple[str, ...] = field(repr=False)
+    classes: tuple[str, ...] = ()
+    """In the taxonomy's order."""
+    words: str = "input"
+    """Kind of the words."""
+    mapped: Mapping[str, int] = field(default_factory=dict)
+    """Sites whose features were mapped into the words' space, and how many folds the map was cross-fitted in."""
+    notes: tuple[str, ...] = ()
+    """What has to be known to read the numbers."""
+    anew: Mapping[str, Means] = field(default_factory=dict, repr=False)
+    """Site → jackknife means with centre and whitening measured anew (``analysis.distance_measures.measured_anew``)."""
+    factors: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict, repr=False)
+    """Site → class → measure → by how much the spread of resamples was widened for that."""
+    seed: int = 0
 
-    def row(self, site: str, label: str = "all") -> dict[str, Any]:
+    def row(self, site: str, label: str = ALL) -> dict[str, Any]:
         """The row of a site and class."""
         return next(row for row in self.table if row["site"] == site and row["class"] == label)
+
+    def space(self, site: str) -> str:
+        """``direct``, or ``ridge map`` where features were mapped."""
+        return "ridge map" if site in self.mapped else "direct"
+
+    def compare(self, after: Distances, n_boot: int = 1000, seed: int = 0) -> Table:
+        """Paired changes from these distances to those of a model after tuning; see ``analysis.distance_compared.compare``."""
+        return distance_compared.compare(self, after, n_boot, seed)
 
 
 def semantic_distance(
@@ -58,6 +91,10 @@ def semantic_distance(
     *,
     taxonomy: str | Path = "paper8",
     store: Store | None = None,
+    word: str = "input",
+    measures: Sequence[str] = MEASURES,
+    tokens: Tokens | bool = False,
+    vision: bool | str = False,
     n_boot: int = 1000,
     seed: int = 0,
     progress: bool = True,
@@ -69,112 +106,194 @@ def semantic_distance(
         stimuli: labelled stimuli.
         taxonomy: name or file.
         store: mean-pooled activations of these stimuli, if at hand; extracted otherwise.
+        word: ``input``, ``contextual`` or ``unembedding``; see ``analysis.word_vectors.MEANINGS``.
+        measures: some of ``cosine``, ``centred``, ``whitened``, ``margin``, ``zero_shot``.
+        tokens: also measure single tokens and transport; ``True`` for ``Tokens()``: of at most 256 stimuli, at the projector.
+        vision: also measure the vision encoder's sites, mapped onto the projector's output (``True`` or ``"projector"``) or onto the
+            words (``"words"``); see ``analysis.word_map``.
         n_boot: resamples of references.
-        seed: of the resamples.
+        seed: of resamples, permutations, the choice of stimuli for tokens, and folds.
         progress: show a progress bar.
 
     Raises:
-        InputError: no stimulus has a class.
+        InputError: no stimulus has a class, unknown measures, words or map, or no site of the language model's width.
     """
-    sites = [s for s in mllm.stages.sites if s == "projector" or s.startswith("llm")]
-    store = store or extract(mllm, stimuli, sites, progress=progress)
-    chosen, asked = load_taxonomy(taxonomy), question("distortion", taxonomy)
+    check_measures(measures)
+    target = _target(mllm, vision)
+    direct = [s for s in mllm.stages.sites if s == "projector" or s.startswith("llm")]
+    visual = [s for s in mllm.stages.sites if s.startswith("vision")] if target else []
+    store = store or extract(mllm, stimuli, [*visual, *direct], progress=progress)
+    shown = _labelled(stimuli, store.ids, load_taxonomy(taxonomy))
+    vectors = word_vectors(mllm, [shown.taxonomy.wordings[label] for label in shown.taxonomy.classes], direct, word)
+    features = _features(store, shown, [site for site in direct if site in store.sites], vectors)
+    values: dict[str, dict[str, np.ndarray]] = {}
+    permuted: dict[str, dict[str, float]] = {}
+    anew: dict[str, Means] = {}
+    blocks = left_out(shown.groups, seed)
+    mapped_sites = [site for site in visual if site in store.sites]
+    folds = grouped_folds(shown.labels, shown.groups, FOLDS, seed, strict=False) if mapped_sites else []
+    mapping = _mapped(store, shown, mapped_sites, vectors, target, folds, seed)
+    for site, rows, words in _each(mapping, features):
+        found = measure(rows, words, shown.targets, measures)
+        values[site], permuted[site] = found.values, word_permutation(found.margins, shown.targets, seed)
+        anew[site] = measured_anew(rows, words, shown.targets, shown.labels, shown.taxonomy.classes, measures, blocks)
+    if not any(site in values for site in direct):
+        raise InputError(
+            f"No site of {mllm.name} has activations as wide as its words among {', '.join(store.sites)}. Expected the projector or a site of "
+            "the language model. Extract one."
+        )
+    notes = [MEANINGS[word], *([word_map.NOTES[target]] if mapped_sites else [])]
+    factors = {site: factors_of(anew[site], own, shown.labels, shown.taxonomy.classes, blocks) for site, own in values.items()}
+    if tokens:
+        own, told = _tokens(mllm, shown, tokens if isinstance(tokens, Tokens) else Tokens(), vectors, word, seed, progress)
+        values = {site: {**values[site], **own.get(site, {})} for site in values}
+        notes.append(told)
+    mapped = dict.fromkeys(mapped_sites, FOLDS)
+    table = table_of(values, permuted, factors, shown.labels, shown.groups, shown.taxonomy.classes, mapped, n_boot, seed)
+    about = (shown.taxonomy.classes, word, mapped, tuple(notes), anew, factors, seed)
+    return Distances(table, values, shown.labels, shown.groups, shown.ids, *about)
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """The stimuli that have a class, and their rows in the store."""
+
+    taxonomy: Taxonomy
+    stimuli: list[Stimulus]
+    rows: np.ndarray
+    labels: np.ndarray
+    targets: np.ndarray
+    groups: np.ndarray
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(stimulus.id for stimulus in self.stimuli)
+
+    def of(self, activations: Activations) -> np.ndarray:
+        """Their features: as they lie in the file where all are wanted."""
+        values = activations.values
+        return values if len(self.rows) == len(values) else values[self.rows]
+
+
+def _labelled(stimuli: Sequence[Stimulus], ids: Sequence[str], taxonomy: Taxonomy) -> _Labelled:
     by_id = {s.id: s for s in stimuli}
-    kept = [(row, id) for row, id in enumerate(store.ids) if chosen.label(by_id[id]) is not None]
-    if not kept:
-        raise InputError(f"None of the {len(stimuli)} stimuli has a class in '{chosen.name}'. Give labelled stimuli.")
-    labels = np.array([chosen.label(by_id[id]) for _, id in kept])
-    groups = np.array([by_id[id].reference for _, id in kept])
-    words = word_embeddings(mllm, list(asked.options.values())).double().cpu().numpy()
-    targets = np.array([chosen.classes.index(label) for label in labels])
-    rows = [row for row, _ in kept]
-    found = {
-        site: measures(np.asarray(store.read(site).values, float)[rows], words, targets)
-        for site in sites
-        if site in store.sites and store.read(site).values.shape[1] == words.shape[1]
-    }
-    table = [
-        _row(site, label, values, labels == label if label != "all" else np.ones(len(labels), bool), groups, n_boot, seed)
-        for site, values in found.items()
-        for label in ("all", *chosen.classes)
-        if label == "all" or (labels == label).any()
-    ]
-    return Distances(table, found, labels, groups, tuple(id for _, id in kept))
+    rows = [row for row, id in enumerate(ids) if id in by_id and taxonomy.label(by_id[id]) is not None]
+    if not rows:
+        raise InputError(f"None of the {len(stimuli)} stimuli has a class in '{taxonomy.name}'. Give labelled stimuli.")
+    own = [by_id[ids[row]] for row in rows]
+    labels = np.array([taxonomy.label(s) for s in own])
+    targets = np.array([taxonomy.classes.index(label) for label in labels])
+    return _Labelled(taxonomy, own, np.array(rows), labels, targets, np.array([s.reference for s in own]))
 
 
-def measures(features: np.ndarray, words: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
-    """The four measures per stimulus.
-
-    Args:
-        features: (n, d).
-        words: (k, d).
-        targets: (n,) class numbers.
-
-    Returns:
-        Measure → (n,).
-    """
-    rows = np.arange(len(features))
-    raw = _unit(features) @ _unit(words).T
-    centred = _unit(features - features.mean(0)) @ _unit(words - words.mean(0)).T
-    own = centred[rows, targets]
-    others = centred.copy()
-    others[rows, targets] = -np.inf
-    rival = others.max(1)
-    return {
-        "cosine": 1 - raw[rows, targets],
-        "centred": 1 - own,
-        "margin": own - rival,
-        "zero_shot": (own > rival).astype(float),
-    }
+def _target(mllm: Mllm, vision: bool | str) -> str:
+    """What vision sites are mapped onto; empty for not at all."""
+    if not vision:
+        return ""
+    target = "projector" if vision is True else str(vision)
+    if target not in word_map.TARGETS or (target == "projector" and "projector" not in mllm.stages.sites):
+        known = [name for name in word_map.TARGETS if name == "words" or "projector" in mllm.stages.sites]
+        raise InputError(f"Got vision='{target}'; for this model expected one of {', '.join(known)}. Use one of these.")
+    return target
 
 
-def compare(before: Distances, after: Distances, n_boot: int = 1000, seed: int = 0) -> Table:
-    """Change per site, class and measure, paired over the stimuli that both have; Holm over the site × class rows of a measure.
-
-    ``relative_change`` is change / |before|, None where ``before`` is nearly 0.
-
-    Raises:
-        InputError: they have no stimulus in common.
-    """
-    there = {id: row for row, id in enumerate(after.ids)}
-    first = np.array([row for row, id in enumerate(before.ids) if id in there], int)
-    if not len(first):
-        raise InputError("The two distances are over different stimuli, so they cannot be paired. Measure both on one set.")
-    second = np.array([there[before.ids[row]] for row in first])
-    labels, groups = before.labels[first], before.groups[first]
-    rows: Table = []
-    for site in before.per_stimulus:
-        for label in ("all", *dict.fromkeys(labels.tolist())):
-            keep = np.ones(len(labels), bool) if label == "all" else labels == label
-            if len(np.unique(groups[keep])) < 2:
-                continue
-            for measure in MEASURES:
-                a, b = before.per_stimulus[site][measure][first[keep]], after.per_stimulus[site][measure][second[keep]]
-                change = paired_difference(a, b, groups[keep], n_boot, seed)
-                start = float(a.mean())
-                rows.append({
-                    "site": site, "class": label, "measure": measure, "before": start, "after": float(b.mean()),
-                    "change": change.value, "low": change.low, "high": change.high, "p": change.p,
-                    "relative_change": change.value / abs(start) if abs(start) > 1e-6 else None,
-                })  # fmt: skip
-    for measure in MEASURES:
-        own = [row for row in rows if row["measure"] == measure]
-        for row, p in zip(own, holm([row["p"] for row in own]) if own else [], strict=True):
-            row["p_holm"] = p
-    return rows
+Site = tuple[str, np.ndarray, np.ndarray]
+"""A site, its features (n, d) and its words (k, d)."""
 
 
-def _unit(x: np.ndarray) -> np.ndarray:
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
+def _features(store: Store, shown: _Labelled, sites: Sequence[str], vectors: Mapping[str, np.ndarray]) -> Iterator[Site]:
+    """Site by site, those of the words' width."""
+    for site in sites:
+        features = shown.of(store.read(site))
+        if features.shape[1] == vectors[site].shape[1]:
+            yield site, features, vectors[site]
 
 
-def _row(
-    site: str, label: str, values: Mapping[str, np.ndarray], keep: np.ndarray, groups: np.ndarray, n_boot: int, seed: int
-) -> dict[str, Any]:
-    row: dict[str, Any] = {"site": site, "class": label, "n": int(keep.sum())}
-    for measure, x in values.items():
-        row[measure] = float(x[keep].mean())
-        if len(np.unique(groups[keep])) > 1:
-            found = group_bootstrap(x[keep], groups[keep], n_boot, seed)
-            row |= {f"{measure}_low": found.low, f"{measure}_high": found.high}
-    return row
+def _mapped(
+    store: Store,
+    shown: _Labelled,
+    sites: Sequence[str],
+    vectors: Mapping[str, np.ndarray],
+    target: str,
+    folds: Sequence[Fold],
+    seed: int,
+) -> Iterator[Site]:
+    """Vision sites, site by site, in the space of what enters the language model."""
+    if not sites:
+        return
+    if target == "projector" and "projector" not in store.sites:
+        raise InputError(
+            "The activations hold no projector to map vision sites onto. Expected it. Extract it, or map onto 'words'."
+        )
+    words = next(iter(vectors.values()))
+    onto = shown.of(store.read("projector")) if target == "projector" else words[shown.targets]
+    for site in sites:
+        yield site, word_map.mapped(shown.of(store.read(site)), onto, shown.groups, folds, seed=seed), words
+
+
+def _each(*parts: Iterator[Site]) -> Iterator[Site]:
+    for part in parts:
+        yield from part
+
+
+class _Read(Sequence[np.ndarray]):
+    """The tokens of stimuli, (tokens, d) each, read from disk when looked at."""
+
+    def __init__(self, activations: Activations, ids: Sequence[str], width: int) -> None:
+        self._activations, self._ids, self._width = activations, ids, width
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[np.ndarray]: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | list[np.ndarray]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        return np.asarray(self._activations.of(self._ids[index])).reshape(-1, self._width)
+
+
+def _tokens(
+    mllm: Mllm, shown: _Labelled, how: Tokens, vectors: Mapping[str, np.ndarray], word: str, seed: int, progress: bool
+) -> tuple[dict[str, dict[str, np.ndarray]], str]:
+    """Token measures by site, NaN for stimuli beyond the cap; and what to say of them."""
+    bad = [site for site in how.sites if site not in vectors]
+    if bad or how.pool.partition(":")[0] not in ("none", "grid"):
+        raise InputError(
+            f"Got token measures at {', '.join(how.sites)} with pool='{how.pool}'. Expected sites among {', '.join(vectors)}, and the pool "
+            "'none' or 'grid:4'. Use these."
+        )
+    chosen = np.flatnonzero(np.isin(shown.groups, _few(shown.groups, how.cap, seed)))
+    sets = word_sets(mllm, shown.taxonomy, how.sites, word, synonyms=how.synonyms)
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="snellen-tokens-") as folder:
+        store = extract(mllm, [shown.stimuli[i] for i in chosen], how.sites, how.pool, folder, progress=progress)
+        place = {id: row for row, id in enumerate(shown.ids)}
+        rows = np.array([place[id] for id in store.ids])
+        for site in how.sites:
+            read = _Read(store.read(site), store.ids, vectors[site].shape[1])
+            own = token_measures(read, vectors[site], sets[site], shown.targets[rows], how)
+            found[site] = {name: _spread(value, rows, len(shown.ids)) for name, value in own.items()}
+    sizes = sorted({len(own.rows) for own in sets[how.sites[0]]})
+    counts = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    told = (
+        f"Token measures are of {len(rows)} stimuli of {len(np.unique(shown.groups[rows]))} references. Tokens per class's words: {counts}; "
+        "to a single token, transport is the mean cost over the image's tokens less half the image's own term."
+    )
+    return found, told
+
+
+def _spread(values: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
+    found = np.full(n, np.nan)
+    found[rows] = values
+    return found
+
+
+def _few(groups: np.ndarray, cap: int, seed: int) -> list[str]:
+    """References drawn at random, whole, as many as have at most ``cap`` stimuli together; two at least."""
+    names, counts = np.unique(groups, return_counts=True)
+    order = np.random.default_rng([seed, 63]).permutation(len(names))
+    enough = max(2, int((np.cumsum(counts[order]) <= cap).sum()))
+    return [str(name) for name in names[order[:enough]]]

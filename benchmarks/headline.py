@@ -3,6 +3,7 @@
 python benchmarks/headline.py                     # runs what is missing, then writes the table
 python benchmarks/headline.py --jobs 2            # two exams at a time, one thread each
 python benchmarks/headline.py --seeds 0 --budget demo --out runs/quick --page runs/quick/headline.md
+python benchmarks/headline.py --patients ./my-model --set steps=800 --out runs/mine --page runs/mine/headline.md
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -25,13 +27,43 @@ READING = "## How to read it"
 ARMS = ("base", "projector", "llm", "vision", "vision+constraint")
 
 
-def examine(patient: str, seed: int, budget: str, out: Path, threads: int) -> Path:
-    """Run one exam in a process of its own, unless it is finished."""
-    folder = out / f"{patient}-{seed}"
+def examine(patient: str, seed: int, budget: str, out: Path, threads: int, settings: Sequence[str] = ()) -> Path:
+    """Run one exam in a process of its own, unless it is finished.
+
+    Args:
+        patient: a name or a folder.
+        seed: of the exam.
+        budget: ``demo`` or ``full``.
+        out: one folder per exam is written here.
+        threads: how many the process may use.
+        settings: ``KEY=VALUE``, as ``snellen exam --set`` takes them.
+
+    Returns:
+        Its ``results.json``.
+    """
+    folder = out / f"{Path(patient).name}-{seed}"
     command = [sys.executable, "-m", "snellen", "exam", patient, "--budget", budget, "--seed", str(seed), "--out", str(folder)]
+    for setting in settings:
+        command += ["--set", setting]
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TQDM_DISABLE": "1"}
     subprocess.run(command, check=True, env=environment)
     return folder / "results.json"
+
+
+def examined(
+    patients: Sequence[str], seeds: Sequence[int], budget: str, out: Path, jobs: int = 1, settings: Sequence[str] = ()
+) -> dict[str, list[dict[str, Any]]]:
+    """Results of all exams, per patient in the order of the seeds; those that are missing are run, ``jobs`` at a time."""
+    pairs = [(patient, seed) for seed in seeds for patient in patients]
+    with ThreadPoolExecutor(jobs) as pool:
+        done = list(pool.map(lambda pair: examine(pair[0], pair[1], budget, out, threads(jobs), settings), pairs))
+    found = dict(zip(pairs, (json.loads(path.read_text()) for path in done), strict=True))
+    return {Path(patient).name: [found[patient, seed] for seed in seeds] for patient in patients}
+
+
+def threads(jobs: int) -> int:
+    """Of each of so many exams at a time."""
+    return max(1, (os.cpu_count() or 1) // jobs)
 
 
 COLUMNS: tuple[tuple[str, str | None, str, str, str], ...] = (
@@ -74,15 +106,26 @@ def cell(entries: Sequence[dict[str, Any]], value: str, low: str, high: str) -> 
     return text + (f" {', '.join(sites)}" if sites and set(sites) != {"projector"} else "")
 
 
-def page(results: dict[str, list[dict[str, Any]]], seeds: Sequence[int], budget: str, threads: int) -> str:
-    """The whole document."""
-    first = results[PATIENTS[0]][0]
-    config, minutes = first["provenance"]["config"], []
+def page(
+    results: dict[str, list[dict[str, Any]]], seeds: Sequence[int], budget: str, jobs: int, settings: Sequence[str] = ()
+) -> str:
+    """The whole document.
+
+    Args:
+        results: as ``examined`` gives them.
+        seeds: in the same order.
+        budget: of the exams.
+        jobs: how many ran at a time.
+        settings: that they differ from the budget in.
+    """
+    first = next(iter(results.values()))[0]
+    config = first["provenance"]["config"]
+    shown = "both patients" if tuple(results) == PATIENTS else ", ".join(f"`{name}`" for name in results)
     lines = [
         "# The headline, measured",
         "",
-        f"Command: `make headline` (`python benchmarks/headline.py`): `snellen exam PATIENT --budget {budget} --seed S` for both "
-        f"patients and the seeds {', '.join(map(str, seeds))}. Each exam shows {first['stimuli']['exam']['n']} images of "
+        f"Command: `make headline` (`python benchmarks/headline.py`): `snellen exam PATIENT --budget {budget} --seed S{told(settings)}` for "
+        f"{shown} and the seeds {', '.join(map(str, seeds))}. Each exam shows {first['stimuli']['exam']['n']} images of "
         f"{config['references']} references at the published levels {', '.join(map(str, config['levels']))}; each arm is tuned "
         f"alone for {config['steps']} steps of {config['batch_size']} lessons on {config['train_references']} other references. "
         "A seed changes the stimuli, the training set, the batches and the folds. Cells are means over the seeds; brackets "
@@ -94,36 +137,57 @@ def page(results: dict[str, list[dict[str, Any]]], seeds: Sequence[int], budget:
         "other data; the numbers here are of model organisms built to show that effect and its rival, not a replication.",
         "",
     ]
+    return "\n".join([*lines, *sections(results, seeds), longest(results, jobs)]) + "\n"
+
+
+def sections(results: dict[str, list[dict[str, Any]]], seeds: Sequence[int], level: int = 2) -> list[str]:
+    """Heading (of a level), table, verdicts and answers to a blank image of each patient."""
+    lines = []
     for patient, runs in results.items():
         verdicts = "; ".join(
             f"seed {s}: {r['verdict']['component']} ({r['verdict']['confidence']})" for s, r in zip(seeds, runs, strict=True)
         )
-        minutes += [sum(run["provenance"]["seconds"].values()) / 60 for run in runs]
         blind = [run["perception"]["blind"]["balanced_accuracy"] for run in runs]
-        told = f"Verdicts: {verdicts}. Balanced accuracy with a blank image: {100 * np.mean(blind):.1f} %."
-        lines += [f"## `{patient}`", "", *table(runs), "", told, ""]
-    lines.append(f"The longest exam took {max(minutes):.0f} minutes on {threads} CPU thread{'s' * (threads > 1)}.")
-    return "\n".join(lines) + "\n"
+        line = f"Verdicts: {verdicts}. Balanced accuracy with a blank image: {100 * np.mean(blind):.1f} %."
+        lines += [f"{'#' * level} `{patient}`", "", *table(runs), "", line, ""]
+    return lines
+
+
+def told(settings: Sequence[str]) -> str:
+    """Settings as they stand in a command."""
+    return "".join(f" --set {shlex.quote(setting)}" for setting in settings)
+
+
+def longest(results: dict[str, list[dict[str, Any]]], jobs: int) -> str:
+    """How long the longest exam took, when so many ran at a time."""
+    minutes = max(sum(run["provenance"]["seconds"].values()) / 60 for runs in results.values() for run in runs)
+    return f"The longest exam took {minutes:.0f} minutes on {threads(jobs)} CPU thread{'s' * (threads(jobs) > 1)}."
 
 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--patients", nargs="+", default=list(PATIENTS), help="names or folders")
+    arguments(parser, Path("runs/headline"))
+    options = parser.parse_args()
+    results = examined(options.patients, options.seeds, options.budget, options.out, options.jobs, options.set)
+    _, marker, reading = options.page.read_text().partition(READING) if options.page.exists() else ("", "", "")
+    written = page(results, options.seeds, options.budget, options.jobs, options.set)
+    options.page.parent.mkdir(parents=True, exist_ok=True)
+    options.page.write_text(written + (f"\n{marker}{reading}" if marker else ""))
+    print(options.page.read_text())
+
+
+def arguments(parser: argparse.ArgumentParser, out: Path) -> None:
+    """Which exams, how many at a time, and where to."""
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--budget", default="full", choices=["demo", "full"])
-    parser.add_argument("--out", type=Path, default=Path("runs/headline"))
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one setting of the exams; may be repeated"
+    )
+    parser.add_argument("--out", type=Path, default=out)
     parser.add_argument("--page", type=Path, default=Path("docs/headline.md"))
     parser.add_argument("--jobs", type=int, default=1)
-    options = parser.parse_args()
-    threads = max(1, (os.cpu_count() or 1) // options.jobs)
-    jobs = [(patient, seed) for seed in options.seeds for patient in PATIENTS]
-    with ThreadPoolExecutor(options.jobs) as pool:
-        done = list(pool.map(lambda job: examine(*job, options.budget, options.out, threads), jobs))
-    found = dict(zip(jobs, (json.loads(path.read_text()) for path in done), strict=True))
-    results = {patient: [found[patient, seed] for seed in options.seeds] for patient in PATIENTS}
-    _, marker, reading = options.page.read_text().partition(READING) if options.page.exists() else ("", "", "")
-    options.page.write_text(page(results, options.seeds, options.budget, threads) + (f"\n{marker}{reading}" if marker else ""))
-    print(options.page.read_text())
 
 
 if __name__ == "__main__":

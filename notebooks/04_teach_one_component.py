@@ -94,7 +94,10 @@ with style():
 # right word is the nearest. Changes are paired over references.
 
 # %%
-stores = {name: sn.extract(model, shown, progress=False) for name, model in (("before", mllm), ("after", tuned["vision+constraint"].mllm))}
+stores = {
+    name: sn.extract(model, shown, progress=False)
+    for name, model in (("before", mllm), ("after", tuned["vision+constraint"].mllm))
+}
 near = sn.semantic_distance(mllm, shown, store=stores["before"], **quick)
 nearer = sn.semantic_distance(tuned["vision+constraint"].mllm, shown, store=stores["after"], **quick)
 change = near.compare(nearer, n_boot=300)
@@ -113,7 +116,12 @@ asked = question("distortion")
 first, second = (stores[when].read("projector") for when in ("before", "after"))
 labels = [str(label) for label in near.labels]
 both = plane(
-    first.values, second.values, word_embeddings(mllm, list(asked.options.values())).numpy(), labels, first.ids, list(asked.options)
+    first.values,
+    second.values,
+    word_embeddings(mllm, list(asked.options.values())).numpy(),
+    labels,
+    first.ids,
+    list(asked.options),
 )
 with style():
     figure, axes = plt.subplots(1, 2, figsize=(9.5, 4), layout="constrained")
@@ -126,7 +134,9 @@ with style():
 # How alike every site is before and after (1 is the same), and how many neighbours the projector keeps.
 
 # %%
-shape = sn.geometry(stores["before"], stores["after"], stimuli=shown, sites=["vision.3", "vision.5", "projector", "llm.3"], progress=False)
+shape = sn.geometry(
+    stores["before"], stores["after"], stimuli=shown, sites=["vision.3", "vision.5", "projector", "llm.3"], progress=False
+)
 for row in shape.table:
     if row["measure"] in ("cka", "procrustes") or (row["measure"] == "overlap" and row["k"] == 10):
         print(f"{row['site']:10} {row['measure']:10} {row['model']:6} {row['value']:.2f} [{row['low']:.2f}, {row['high']:.2f}]")

@@ -141,8 +141,7 @@ def _compare(
     how: dict[str, Any],
 ) -> None:
     """Several components at matched budgets."""
-    from analysis.figures.teaching import draw_all_teaching
-
+    from analysis.figures.teaching import draw_matched
     from snellen.teaching import teach
     from stimuli.errors import InputError
 
@@ -151,7 +150,7 @@ def _compare(
             "Got --test 0 with several components; comparing them needs references to report on. Leave --test out."
         )
     done = teach(mllm, train, shown, components, budgets=budgets, rates=rates, out=out, **how)
-    draw_all_teaching(done.as_dict(), out / "figures")
+    draw_matched(done.as_dict(), out / "figures")
     base = done.base["balanced_accuracy"]
     typer.echo(f"balanced accuracy as loaded {_share(base)}, chance {_share(done.base['chance'])}")
     for row in done.matrix:

@@ -25,7 +25,7 @@ BUDGETS: Mapping[str, Mapping[str, int | str]] = {
     "full": {
         "references": 80,
         "train_references": 480,
-        "steps": 800,
+        "steps": 600,
         "batch_size": 32,
         "interview": "thorough",
         "few": 24,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from analysis.figures.teaching import draw_one_taught
 from analysis.forgetting import forgotten, knowledge
 from analysis.perception import ask, compare_answers
 from hooks.load import Mllm
@@ -130,7 +131,14 @@ def teach_one(
         write_csv(rows, out / f"{name}.csv")
     checkpoint = _checkpoint(tuned, out, results)
     write_json({"results": results, "forgotten": lost, "audit": tuned.audit.as_dict(), "config": tuned.config}, out / REPORT)
-    _figures(tuned, lost, out / "figures")
+    shown = {
+        "component": component,
+        "history": tuned.history,
+        "validation": tuned.validation,
+        "layers": layers,
+        "forgotten": lost,
+    }
+    draw_one_taught(shown, out / "figures")
     return Taught(tuned, results, lost, checkpoint)
 
 
@@ -147,7 +155,3 @@ def _checkpoint(tuned: Tuned, out: Path, results: dict[str, Any]) -> Path:
         return tuned.save(out / "model", results or None)
     write_text(tuned.card(results or None, adapter=True), out / ADAPTER / CARD)
     return out / ADAPTER
-
-
-def _figures(tuned: Tuned, lost: Table, folder: Path) -> None:
-    return

@@ -5,6 +5,7 @@ import pytest
 
 from analysis import plane as module
 from analysis.plane import plane
+from stimuli.errors import InputError
 
 
 def parts(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[str], list[str]]:
@@ -36,7 +37,37 @@ def test_few_points_and_a_failing_umap_fall_back_and_say_so(monkeypatch: pytest.
     assert "UMAP could not be used (ImportError: no umap)" in plane(*parts(40), ["c0", "c1"]).note
 
 
+def test_arrows_lead_from_class_mean_to_class_mean() -> None:
+    found = plane(*parts(40), ["c0", "c1"], method="pca", seed=4)
+    assert {arrow["label"] for arrow in found.arrows} == {"c0", "c1"} and sum(arrow["n"] for arrow in found.arrows) == 40
+    for arrow in found.arrows:
+        for when, x, y in (("before", "x0", "y0"), ("after", "x1", "y1")):
+            own = [(p["x"], p["y"]) for p in found.points if p["label"] == arrow["label"] and p["when"] == when]
+            assert (arrow[x], arrow[y]) == pytest.approx(tuple(np.mean(own, axis=0)))
+    assert found.seed == 4 and found.as_dict()["arrows"] == found.arrows
+
+
+def test_variance_along_the_axes_is_that_of_the_whole_union() -> None:
+    before, after, words, *rest = parts(40)
+    found = plane(before, after, words, *rest, ["c0", "c1"], method="pca")
+    union = np.vstack([module._centred_unit(part) for part in (before, after, words)])
+    values = np.linalg.eigvalsh(np.cov(union.T))[::-1]
+    assert found.explained == pytest.approx(tuple(values[:2] / values.sum()))
+
+
+def test_trustworthiness_of_many_points_is_taken_from_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = plane(*parts(200), ["c0", "c1"], method="pca").trustworthiness
+    monkeypatch.setattr(module, "TRUSTED", 300)
+    assert plane(*parts(200), ["c0", "c1"], method="pca").trustworthiness == pytest.approx(whole, abs=0.06)
+
+
+def test_parts_that_do_not_match_are_refused() -> None:
+    before, after, words, labels, ids = parts(40)
+    with pytest.raises(InputError, match=r"shapes \(40, 8\) and \(39, 8\).*40 labels.*2 classes. Expected the same stimuli"):
+        plane(before, after[1:], words, labels, ids, ["c0", "c1"])
+
+
 @pytest.mark.slow
 def test_umap_is_reproducible() -> None:
     first, again = (plane(*parts(40), ["c0", "c1"], seed=1) for _ in range(2))
-    assert first.method == "UMAP" and first.points == again.points
+    assert first.method == "UMAP" and first.points == again.points and first.explained is None and first.seed == 1

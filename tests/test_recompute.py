@@ -21,7 +21,10 @@ def gradients(llava: Mllm, six: StimulusSet, wanted: bool) -> tuple[dict[str, to
 
     model.requires_grad_(True)
     try:
-        with recomputed(model, llava.stages, wanted) as blocks, torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+        with (
+            recomputed(model, llava.stages, wanted) as blocks,
+            torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value),
+        ):
             assert blocks == (10 if wanted else 0)
             loss = run(model, inputs.tensors).logits.float().square().mean()
         with recomputed(model, llava.stages, wanted):

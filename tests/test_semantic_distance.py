@@ -1,35 +1,41 @@
-"""Semantic distance: known values, centring, pairing."""
+"""Semantic distance of a model: its table, pairing, tokens, and the vision encoder's sites."""
+
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from analysis.semantic_distance import compare, measures, semantic_distance
+from analysis.distance_measures import measure
+from analysis.semantic_distance import Distances, compare, semantic_distance
+from analysis.token_transport import TOKEN_MEASURES, Tokens
+from analysis.word_vectors import word_vectors
+from hooks.extract import extract
 from hooks.load import Mllm
+from hooks.store import Store
 from stimuli.errors import InputError
+from stimuli.sets import exam_set
+from stimuli.taxonomy import taxonomy
 from stimuli.types import StimulusSet
 
-
-def test_features_that_are_their_words_have_distance_zero() -> None:
-    words = np.eye(4)
-    found = measures(words.repeat(3, 0), words, np.arange(4).repeat(3))
-    assert np.allclose(found["cosine"], 0) and np.allclose(found["centred"], 0)
-    assert np.allclose(found["margin"], 4 / 3) and found["zero_shot"].all()
+SITES = ["projector", "llm.embed", "llm.0"]
 
 
-def test_centring_removes_a_gap_between_modalities_and_raw_does_not() -> None:
-    rng = np.random.default_rng(0)
-    words = rng.normal(size=(4, 16))
-    features = words.repeat(5, 0) + 0.05 * rng.normal(size=(20, 16))
-    shifted = measures(features + 30, words, np.arange(4).repeat(5))
-    straight = measures(features, words, np.arange(4).repeat(5))
-    assert np.allclose(shifted["centred"], straight["centred"]) and shifted["zero_shot"].all()
-    assert shifted["cosine"].mean() > straight["cosine"].mean() + 0.3
+@pytest.fixture(scope="module")
+def shown() -> StimulusSet:
+    return exam_set(6, levels=(3,), seed=1, size=64, measure=False, in_memory=True).select(
+        lambda s: s.type in (None, "jpeg", "jitter")
+    )
 
 
-def test_ranges() -> None:
-    rng = np.random.default_rng(1)
-    found = measures(rng.normal(size=(50, 8)), rng.normal(size=(5, 8)), rng.integers(0, 5, 50))
-    assert (0 <= found["cosine"]).all() and (found["cosine"] <= 2).all() and (np.abs(found["margin"]) <= 2).all()
+@pytest.fixture(scope="module")
+def stored(llava: Mllm, shown: StimulusSet, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return extract(llava, shown, [*SITES, "vision.0"], out=tmp_path_factory.mktemp("stored"), progress=False)
+
+
+@pytest.fixture(scope="module")
+def found(llava: Mllm, shown: StimulusSet, stored: Store) -> Distances:
+    return semantic_distance(llava, shown, store=stored, tokens=Tokens(cap=7), vision=True, n_boot=50, progress=False)
 
 
 def test_a_model_is_measured_and_compared_with_itself(llava: Mllm, six: StimulusSet) -> None:
@@ -38,10 +44,79 @@ def test_a_model_is_measured_and_compared_with_itself(llava: Mllm, six: Stimulus
     row = found.row("projector")
     assert row["n"] == 6 and row["cosine_low"] <= row["cosine"] <= row["cosine_high"]
     change = compare(found, found)
-    assert all(r["change"] == 0 and r["p_holm"] == 1 for r in change)
+    assert all(r["change"] == 0 and r["p_holm"] == 1 for r in change) and found.compare(found) == change
     backwards = StimulusSet([*six][3::-1], "fewer")
     fewer = semantic_distance(llava, backwards, progress=False)
     paired = [r for r in compare(found, fewer) if r["measure"] == "cosine"]
     assert paired and all(abs(r["change"]) < 1e-5 for r in paired)  # by stimulus, whatever the order
     with pytest.raises(InputError, match="over different stimuli"):
         compare(semantic_distance(llava, six[4:], progress=False), fewer)
+
+
+def test_the_table_holds_the_means_of_what_is_measured_with_chance_and_permuted_words(
+    llava: Mllm, shown: StimulusSet, stored: Store, found: Distances
+) -> None:
+    paper8 = taxonomy("paper8")
+    words = word_vectors(llava, [paper8.wordings[c] for c in paper8.classes], ["llm.0"])["llm.0"]
+    targets = np.array([paper8.classes.index(label) for label in found.labels])
+    values = measure(stored.read("llm.0").values, words, targets).values
+    row, own = found.row("llm.0"), found.row("llm.0", "jitter")
+    assert all(row[name] == pytest.approx(value.mean()) for name, value in values.items())
+    assert own["centred"] == pytest.approx(values["centred"][found.labels == "jitter"].mean())
+    assert row["chance"] == 1 / 8 and 0 < row["margin_p"] <= row["margin_p_holm"] <= 1 and "margin_p" not in own
+    recalls = [values["zero_shot"][found.labels == label].mean() for label in np.unique(found.labels)]
+    assert row["zero_shot_balanced"] == pytest.approx(np.mean(recalls))
+
+
+def test_tokens_are_measured_at_the_projector_of_whole_references_up_to_the_cap(found: Distances) -> None:
+    own = found.per_stimulus["projector"]
+    there = np.isfinite(own["transport"])
+    assert there.sum() == found.row("projector")["tokens_n"] <= 7
+    for group in np.unique(found.groups):
+        assert len(set(there[found.groups == group])) == 1
+    assert set(TOKEN_MEASURES) <= set(own) and "transport" not in found.per_stimulus["llm.0"]
+    assert np.nanmin(own["token_cosine"]) >= 0 and any("Token measures are of" in note for note in found.notes)
+
+
+def test_vision_sites_are_mapped_and_say_so(found: Distances) -> None:
+    row = found.row("vision.0")
+    assert (
+        row["space"] == "ridge map" and found.row("projector")["space"] == "direct" and found.space("vision.0") == "ridge map"
+    )
+    assert any("without labels" in note for note in found.notes)
+    projector = found.per_stimulus["projector"]["cosine"]
+    assert np.corrcoef(found.per_stimulus["vision.0"]["cosine"], projector)[0, 1] > 0.5  # the projector's output, predicted
+
+
+def test_a_map_onto_the_words_says_that_it_is_a_probe(llava: Mllm, shown: StimulusSet, stored: Store) -> None:
+    found = semantic_distance(llava, shown, store=stored, vision="words", measures=("centred",), n_boot=20, progress=False)
+    assert any("only show what is linearly decodable" in note for note in found.notes)
+    assert "zero_shot" not in found.row("vision.0") and "centred_high" in found.row("vision.0")
+
+
+@pytest.mark.parametrize("kind", ["contextual", "unembedding"])
+def test_other_words_give_other_distances(llava: Mllm, shown: StimulusSet, stored: Store, found: Distances, kind: str) -> None:
+    other = semantic_distance(
+        llava, shown, store=stored, word=kind, measures=("centred", "zero_shot"), n_boot=20, progress=False
+    )
+    assert other.words == kind and other.row("llm.0")["centred"] != pytest.approx(found.row("llm.0")["centred"])
+    with pytest.raises(InputError, match="Measure both with the same words="):
+        found.compare(other)
+
+
+def test_refusals(llava: Mllm, shown: StimulusSet, stored: Store, tmp_path: Path) -> None:
+    wrong = {
+        "expected one of projector, words": {"vision": "llm"},
+        "expected some of cosine": {"measures": ("cos",)},
+        "Expected one of input, contextual": {"word": "output"},
+        "Expected sites among projector, llm.embed": {"tokens": Tokens(sites=("vision.0",))},
+    }
+    for said, options in wrong.items():
+        with pytest.raises(InputError, match=said):
+            semantic_distance(llava, shown, store=stored, progress=False, **options)  # type: ignore[arg-type]
+    unlabelled = [replace(s, type="quantization") for s in shown]
+    with pytest.raises(InputError, match="None of the 15 stimuli has a class in 'paper8'"):
+        semantic_distance(llava, unlabelled, store=stored, progress=False)
+    visual = extract(llava, shown[:2], ["vision.0"], out=tmp_path, progress=False)
+    with pytest.raises(InputError, match="No site of .* has activations as wide as its words"):
+        semantic_distance(llava, shown, store=visual, progress=False)

@@ -27,7 +27,9 @@ def test_budgets_are_matched_and_the_best_rate_is_reported(llava: Mllm, train: S
     names = ("projector", "llm.3")
     how: dict[str, Any] = {"budgets": ("seconds", "parameters", "steps"), "rates": (0.1, 100.0), "out": tmp_path, **OPTIONS}
     done = teach(llava, train, shown, names, **how)
-    assert [(row["budget"], row["component"]) for row in done.matrix] == [(b, c) for b in ("steps", "parameters", "seconds") for c in names]
+    assert [(row["budget"], row["component"]) for row in done.matrix] == [
+        (b, c) for b in ("steps", "parameters", "seconds") for c in names
+    ]
     assert len(done.rates) == 12 and all(row["unchanged"] for row in done.matrix)
     for row in done.matrix:
         own = [one for one in done.rates if (one["budget"], one["component"]) == (row["budget"], row["component"])]

@@ -11,9 +11,7 @@ from tuning.lessons import Lesson
 from tuning.untouched import Untouched
 
 
-def test_each_image_is_computed_once_and_rows_keep_the_lessons_order(
-    llava: Mllm, six: StimulusSet, monkeypatch: Any
-) -> None:
+def test_each_image_is_computed_once_and_rows_keep_the_lessons_order(llava: Mllm, six: StimulusSet, monkeypatch: Any) -> None:
     shown: list[int] = []
     real = tuning.untouched.run
 

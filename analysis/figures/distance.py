@@ -45,29 +45,63 @@ def draw_distance(axes: Any, distance: Mapping[str, Any], classes: list[str], si
 
 
 def draw_plane(axes: Any, plane: Mapping[str, Any], classes: list[str]) -> None:
-    """Token features before (left) and after (right) in one plane, the words as labelled stars.
+    """Token features before (left) and after (right) in one plane, the words as labelled stars, on one scale.
+
+    An arrow per class leads from its mean before to its mean after: in the last panel, over pale points.
 
     Args:
-        axes: two axes.
-        plane: ``distance.plane`` of the results.
+        axes: two axes, or three to keep the arrows apart.
+        plane: ``distance.plane`` of the results; one of an older version has no arrows.
         classes: in order.
     """
-    for ax, when in zip(axes, ("before", "after"), strict=True):
-        for i, name in enumerate(classes):
-            own = [p for p in plane["points"] if p["when"] == when and p["label"] == name]
-            style = {"color": CLASS_COLOURS[i % 9], "marker": CLASS_MARKERS[i % 9]}
-            ax.scatter([p["x"] for p in own], [p["y"] for p in own], s=9, alpha=0.65, lw=0.2, label=name, **style)
+    limits = [_limits([row[key] for row in (*plane["points"], *plane["words"])]) for key in "xy"]
+    arrows = plane.get("arrows") or []
+    whens = ("before", "after", "after")[: len(axes)]
+    for number, (ax, when) in enumerate(zip(axes, whens, strict=True)):
+        ax.set(xlim=limits[0], ylim=limits[1], xticks=[], yticks=[])
+        moved = arrows if number == len(axes) - 1 else []
+        _points(ax, plane, classes, when, pale=bool(moved))
+        for arrow in moved:
+            _arrow(ax, arrow, CLASS_COLOURS[classes.index(arrow["label"]) % 9])
         for word in plane["words"]:
             shade = CLASS_COLOURS[classes.index(word["label"]) % 9]
             ax.plot(word["x"], word["y"], "*", ms=13, color=shade, mec="white", mew=0.8, zorder=6)
-        ax.set_title(f"{when} tuning ({plane['method']}, trustworthiness {plane['trustworthiness']:.2f})", fontsize=8.5)
-        ax.set_xticks([])
-        ax.set_yticks([])
-        ax.margins(0.12)
+        if plane.get("explained"):
+            for label, name, share in zip((ax.set_xlabel, ax.set_ylabel), ("PC 1", "PC 2"), plane["explained"], strict=True):
+                label(f"{name}, {100 * share:.0f} % of the variance", fontsize=7)
         for (dx, dy, align), word in zip(_places(ax, plane["words"]), plane["words"], strict=True):
             ax.annotate(word["label"], (word["x"], word["y"]), xytext=(dx, dy), ha=align, textcoords="offset points", fontsize=7,
-                        fontweight="bold", zorder=5, bbox={"fc": "white", "alpha": 0.75, "lw": 0, "pad": 0.6})  # fmt: skip
-    axes[1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=1.8, title="images")
+                        fontweight="bold", zorder=8, bbox={"fc": "white", "alpha": 0.75, "lw": 0, "pad": 0.6})  # fmt: skip
+    told = [plane["method"], f"trustworthiness {plane['trustworthiness']:.2f}"]
+    told += [f"seed {plane['seed']}"] if "seed" in plane else []
+    axes[0].set_title(f"before tuning\n{', '.join(told)}", fontsize=8.5)
+    for ax in axes[1:]:
+        ax.set_title("after tuning\n", fontsize=8.5)
+    if arrows:
+        axes[-1].set_title("after tuning\narrows: class means, before → after", fontsize=8.5)
+    axes[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), markerscale=1.8, title="images")
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    margin = 0.1 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _points(ax: Any, plane: Mapping[str, Any], classes: Sequence[str], when: str, pale: bool) -> None:
+    for i, name in enumerate(classes):
+        own = [p for p in plane["points"] if p["when"] == when and p["label"] == name]
+        shown = ax.scatter([p["x"] for p in own], [p["y"] for p in own], s=9, alpha=0.35 if pale else 0.65, lw=0.2, label=name,
+                           color=CLASS_COLOURS[i % 9], marker=CLASS_MARKERS[i % 9])  # fmt: skip
+        shown.set_zorder(2)
+
+
+def _arrow(ax: Any, arrow: Mapping[str, Any], shade: str) -> None:
+    """White below the colour, so that it is seen on points of its own class."""
+    for colour, wide, order in (("white", 3.4, 3), (shade, 1.6, 4)):
+        ax.annotate("", (arrow["x1"], arrow["y1"]), (arrow["x0"], arrow["y0"]), zorder=order,
+                    arrowprops={"arrowstyle": "-|>", "color": colour, "lw": wide, "shrinkA": 0, "shrinkB": 0, "mutation_scale": 9})  # fmt: skip
+    ax.plot(arrow["x0"], arrow["y0"], "o", ms=4, mfc="white", mec=shade, mew=1.2, zorder=5)
 
 
 def _places(ax: Any, words: Sequence[Mapping[str, Any]]) -> list[tuple[int, int, str]]:

@@ -33,7 +33,13 @@ def draw_tuning(axes: Any, tuning: Mapping[str, Any], chance: float) -> None:
                 continue
             left, right = max(0, values[key] - values[low]), max(0, values[high] - values[key])
             ax.errorbar(
-                [values[key]], [y], xerr=[[left], [right]], color=colour(name), marker=MARKERS.get(name, "o"), capsize=2.5, ls=""
+                [values[key]],
+                [y],
+                xerr=[[left], [right]],
+                color=colour(name),
+                marker=MARKERS.get(name, "o"),
+                capsize=2.5,
+                ls="",
             )
             ax.annotate(f"{100 * values[key]:.0f}", (values[key], y), xytext=(0, 5), textcoords="offset points", ha="center",
                         fontsize=7)  # fmt: skip

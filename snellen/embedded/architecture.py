@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +61,15 @@ def tokenizer(sentences: Iterable[str]) -> Any:
     )
 
 
-def model(seed: int) -> Any:
-    """A freshly initialised ``LlavaForConditionalGeneration`` in float32."""
+def model(seed: int, language: Mapping[str, Any] = LANGUAGE) -> Any:
+    """A freshly initialised ``LlavaForConditionalGeneration`` in float32, with a language model of the given sizes."""
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
     torch.manual_seed(seed)
     vision = CLIPVisionConfig(**VISION, image_size=IMAGE_SIZE, patch_size=PATCH, hidden_act="gelu")
     text = LlamaConfig(
-        **LANGUAGE,
-        num_key_value_heads=LANGUAGE["num_attention_heads"],
+        **language,
+        num_key_value_heads=language["num_attention_heads"],
         vocab_size=VOCABULARY,
         max_position_embeddings=1024,
         pad_token_id=0,
@@ -94,19 +94,24 @@ def model(seed: int) -> Any:
     return LlavaForConditionalGeneration(config).eval()
 
 
-def processor(tokenizer: Any) -> Any:
-    """A ``LlavaProcessor`` whose image processor needs no torchvision; an image of the model's own size passes unresized."""
-    from transformers import LlavaProcessor
+def image_processor() -> Any:
+    """CLIP's, by Pillow."""
     from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
-    images = CLIPImageProcessorPil(
+    return CLIPImageProcessorPil(
         size={"shortest_edge": IMAGE_SIZE},
         crop_size={"height": IMAGE_SIZE, "width": IMAGE_SIZE},
         image_mean=[MEAN] * 3,
         image_std=[STD] * 3,
     )
+
+
+def processor(tokenizer: Any) -> Any:
+    """A ``LlavaProcessor`` whose image processor needs no torchvision; an image of the model's own size passes unresized."""
+    from transformers import LlavaProcessor
+
     return LlavaProcessor(
-        image_processor=images,
+        image_processor=image_processor(),
         tokenizer=tokenizer,
         patch_size=PATCH,
         vision_feature_select_strategy="default",

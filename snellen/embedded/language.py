@@ -10,7 +10,7 @@ Both patients answer what an image shows and how its quality is. About distortio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,17 +51,24 @@ class Item:
 class Sentences:
     """Token ids of prompts and answers, with the image placeholder expanded."""
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, prefix: Callable[[str], tuple[list[int], int]] | None = None) -> None:
+        """Prepare the prompts.
+
+        Args:
+            tokenizer: of the model.
+            prefix: gives a question's ids and where its image positions begin (the same for all); LLaVA's if None.
+        """
         self.tokenizer = tokenizer
         self.image_id = int(tokenizer.convert_tokens_to_ids(IMAGE))
-        self.prefixes = {name: self._prefix(question(name).prompt) for name in ("distortion", "describe", "quality")}
-        self.start = self.prefixes["distortion"].index(self.image_id)
+        found = {name: (prefix or self._prefix)(question(name).prompt) for name in ("distortion", "describe", "quality")}
+        self.prefixes = {name: ids for name, (ids, _) in found.items()}
+        self.start = found["distortion"][1]
         self.word_ids = [tokenizer(f" {word}", add_special_tokens=False)["input_ids"] for word in WORDS]
 
-    def _prefix(self, text: str) -> list[int]:
+    def _prefix(self, text: str) -> tuple[list[int], int]:
         ids = self.tokenizer(prompt(text))["input_ids"]
         at = ids.index(self.image_id)
-        return [*ids[:at], *[self.image_id] * IMAGE_TOKENS, *ids[at + 1 :]]
+        return [*ids[:at], *[self.image_id] * IMAGE_TOKENS, *ids[at + 1 :]], at
 
     def batch(self, items: list[Item]) -> tuple[torch.Tensor, torch.Tensor]:
         """Input ids and labels, right-padded: (n, length) each; labels are -100 outside the answers."""
@@ -134,10 +141,11 @@ def train_language(
     folder: Path,
     device: str,
     seed: int,
+    sentences: Sentences | None = None,
 ) -> None:
     """Stage 3: projector and language model together, on cached features of the frozen encoder; resumes from ``folder``."""
-    sentences, lessons = Sentences(tokenizer), LESSONS[patient]
-    parts = nn.ModuleList([model.model.multi_modal_projector, model.model.language_model, model.lm_head]).to(device).train()
+    sentences, lessons = sentences or Sentences(tokenizer), LESSONS[patient]
+    parts = taught_parts(model).to(device).train()
 
     def loss(rng: np.random.Generator) -> tuple[torch.Tensor, training.Parts]:
         assert features is not None, "only a finished stage does without features"
@@ -151,15 +159,35 @@ def train_language(
     parts.eval()
 
 
+def taught_parts(model: Any) -> nn.ModuleList:
+    """What is taught: projector, language model and its head, of a LLaVA or a Kosmos-2."""
+    if model.config.model_type == "kosmos-2":
+        return nn.ModuleList([model.image_to_text_projection, model.text_model.model, model.text_model.lm_head])
+    return nn.ModuleList([model.model.multi_modal_projector, model.model.language_model, model.lm_head])
+
+
+def projected(model: Any, features: torch.Tensor) -> torch.Tensor:
+    """What stands in the image positions: (n, 64, width of the language model).
+
+    Args:
+        model: a LLaVA or a Kosmos-2.
+        features: tokens of the encoder's last block, (n, 64, width), for Kosmos-2 with CLS in front, (n, 65, width).
+    """
+    if model.config.model_type == "kosmos-2":
+        normed = model.vision_model.model.post_layernorm(features)
+        return model.image_to_text_projection(functional.normalize(normed, dim=-1))[0]
+    return model.model.multi_modal_projector(features)
+
+
 def item_losses(
     model: Any, sentences: Sentences, items: list[Item], features: torch.Tensor, rng: np.random.Generator, device: str
 ) -> torch.Tensor:
-    """Mean negative log-likelihood of each item's answer tokens, shape (n,)."""
+    """Mean negative log-likelihood of each item's answer tokens, shape (n,); features as ``projected`` wants them."""
     ids, labels = (t.to(device) for t in sentences.batch(items))
     table = model.get_input_embeddings().weight
     embeds = functional.embedding(ids, table)  # (n, length, width)
     rows = torch.tensor([max(item.row, 0) for item in items])
-    visual = model.model.multi_modal_projector(features[rows].to(device, torch.float32))  # (n, 64, width)
+    visual = projected(model, features[rows].to(device, torch.float32))  # (n, 64, width)
     words = torch.stack([table[torch.tensor(w, device=device)].mean(0) for w in sentences.word_ids])
     standing = [
         context_tokens(words[[WORDS.index(w) for w in item.words]], rng) if item.row < 0 else visual[i]
@@ -168,7 +196,8 @@ def item_losses(
     span = slice(sentences.start, sentences.start + IMAGE_TOKENS)
     embeds = torch.cat([embeds[:, : span.start], torch.stack(standing), embeds[:, span.stop :]], 1)
     answers = min(len(prefix) for prefix in sentences.prefixes.values()) - 1
-    hidden = model.model.language_model(inputs_embeds=embeds, use_cache=False).last_hidden_state[:, answers:-1]
-    logits, target = model.lm_head(hidden), labels[:, answers + 1 :]
+    _, decoder, head = taught_parts(model)
+    hidden = decoder(inputs_embeds=embeds, use_cache=False).last_hidden_state[:, answers:-1]
+    logits, target = head(hidden), labels[:, answers + 1 :]
     loss = functional.cross_entropy(logits.transpose(1, 2), target, ignore_index=-100, reduction="none")
     return loss.sum(1) / (target >= 0).sum(1)

@@ -1,0 +1,217 @@
+"""Distances as a map of sites and classes: one model, or before, after and the change between them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.figures.files import FORMATS, Made, canvas, drawn
+
+Rows = Sequence[Mapping[str, Any]]
+
+COLOURS = "cividis"
+"""From dark blue through grey to light yellow, evenly in lightness (Nuñez et al. 2018): centred on 0, its middle is neutral, and below and
+above 0 are told apart in grey as well."""
+NAMES: Mapping[str, str] = {
+    "cosine": "cosine distance",
+    "centred": "centred cosine distance",
+    "whitened": "whitened distance",
+    "margin": "margin to the nearest wrong word",
+    "zero_shot": "share whose nearest word is right",
+    "token_cosine": "cosine distance of single tokens",
+    "token_centred": "centred cosine distance of single tokens",
+    "token_margin": "margin of single tokens",
+    "token_zero_shot": "share of tokens whose nearest word is right",
+    "transport": "transport cost to the word's tokens",
+    "transport_margin": "transport margin",
+    "transport_zero_shot": "share whose tokens are nearest to the right word's",
+}
+SIGNED = ("margin", "token_margin", "transport_margin")
+"""Measures around 0, drawn on a scale that is centred on it; all changes are."""
+CELLS = 16
+"""Numbers are written into the cells of at most so many columns."""
+
+
+def draw_distance_map(
+    ax: Any,
+    result: Any,
+    measure: str,
+    *,
+    value: str | None = None,
+    limits: tuple[float, float] | None = None,
+    names: bool = True,
+) -> Any:
+    """A map of one measure, a column per site and a row per class.
+
+    Args:
+        ax: matplotlib axes.
+        result: ``Distances`` or its table; or rows of ``compare``, of which ``value`` is shown.
+        measure: which.
+        value: ``before``, ``after`` or ``change`` of compared rows; a dot marks changes with ``p_holm`` below 0.05.
+        limits: of the colours; by default those of the values, centred on 0 for margins and changes.
+        names: whether to name the sites below.
+
+    Returns:
+        What a colour bar is made of.
+
+    Raises:
+        KeyError: the measure is not there.
+    """
+    sites, classes, cells = grid_of(_rows(result), measure, value)
+    low, high = limits or limits_of([cells], measure, value)
+    shown = ax.imshow(cells, cmap=COLOURS, vmin=low, vmax=high, aspect="auto", interpolation="nearest")
+    ax.set_yticks(range(len(classes)), classes, fontsize=7.5)
+    by_map = {row["site"] for row in _rows(result) if row.get("space") == "ridge map"}
+    told = [f"{site} (map)" if site in by_map else site for site in sites] if names else [""] * len(sites)
+    ax.set_xticks(range(len(sites)), told, rotation=90 if len(sites) > CELLS else 45, fontsize=7)
+    if names and len(sites) <= CELLS:
+        for label in ax.get_xticklabels():
+            label.set_ha("right")
+            label.set_rotation_mode("anchor")
+    ax.tick_params(length=0)
+    ax.grid(False)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    if "all" in classes:
+        ax.axhline(0.5, color="white", lw=2)
+    _marked(ax, _rows(result), sites, classes, cells, measure, value, (low, high))
+    return shown
+
+
+def grid_of(rows: Rows, measure: str, value: str | None = None) -> tuple[list[str], list[str], np.ndarray]:
+    """Sites, classes (``all`` first) and the numbers, (classes, sites); NaN where there is none.
+
+    Raises:
+        KeyError: the measure is not there.
+    """
+    own = (
+        [row for row in rows if row.get("measure") == measure]
+        if value
+        else [row for row in rows if row.get(measure) is not None]
+    )
+    if not own:
+        raise KeyError(measure)
+    sites = list(dict.fromkeys(str(row["site"]) for row in own))
+    classes = list(dict.fromkeys(str(row["class"]) for row in own))
+    found = np.full((len(classes), len(sites)), np.nan)
+    for row in own:
+        number = row[value or measure]
+        found[classes.index(row["class"]), sites.index(row["site"])] = np.nan if number is None else number
+    return sites, classes, found
+
+
+def limits_of(grids: Sequence[np.ndarray], measure: str, value: str | None = None) -> tuple[float, float]:
+    """One scale for several maps: centred on 0 for margins and changes."""
+    numbers = np.concatenate([grid[np.isfinite(grid)] for grid in grids])
+    if measure in SIGNED or value == "change":
+        far = max(float(np.abs(numbers).max(initial=0)), 1e-9)
+        return -far, far
+    return float(numbers.min(initial=np.inf)), float(numbers.max(initial=-np.inf))
+
+
+def distance_map(result: Any, measure: str) -> Any:
+    """A figure of its own: one model's map, or of compared rows before, after and change, on one scale.
+
+    The change of a measure that is not around 0 itself has a scale of its own, centred on 0.
+
+    Args:
+        result: ``Distances`` or its table, or rows of ``compare``.
+        measure: which.
+
+    Raises:
+        KeyError: the measure is not there.
+    """
+    rows = _rows(result)
+    compared = bool(rows) and "change" in rows[0]
+    panels: list[str | None] = ["before", "after", "change"] if compared else [None]
+    grids = {panel: grid_of(rows, measure, panel) for panel in panels}
+    sites, classes, _ = grids[panels[0]]
+    wide = max(4.4, 1.9 + 0.42 * len(sites)) if len(sites) <= CELLS else min(14.0, 1.9 + 0.26 * len(sites))
+    figure, axes = canvas(wide, 0.5 + len(panels) * (0.35 + 0.19 * len(classes)) + 0.5, len(panels), 1, squeeze=False)
+    shared = limits_of([grids[panel][2] for panel in panels if panel != "change" or measure in SIGNED], measure)
+    bars: dict[bool, tuple[Any, list[Any]]] = {}
+    for ax, panel in zip(axes[:, 0], panels, strict=True):
+        apart = panel == "change" and measure not in SIGNED
+        limits = limits_of([grids[panel][2]], measure, panel) if apart else shared
+        made = draw_distance_map(ax, rows, measure, value=panel, limits=limits, names=panel == panels[-1])
+        ax.set_title(_title(measure, panel), fontsize=8.5, loc="left")
+        bars.setdefault(apart, (made, []))[1].append(ax)
+    for made, own in bars.values():
+        bar = figure.colorbar(made, ax=own, aspect=12 * len(own), pad=0.015, fraction=0.05)
+        bar.ax.tick_params(labelsize=7, length=2)
+        bar.outline.set_visible(False)
+    return figure
+
+
+def draw_distance_maps(
+    tables: Mapping[str, Rows], folder: str | Path, formats: Sequence[str] = ("png", "pdf")
+) -> dict[str, dict[str, Path]]:
+    """A map per measure that the tables hold, with the rows it shows as CSV beside it.
+
+    Args:
+        tables: ``distance`` and, where two models were compared, ``distance_change``.
+        folder: where to write.
+        formats: file endings, of ``analysis.figures.files.FORMATS``.
+    """
+    rows = tables.get("distance_change") or tables["distance"]
+    compared = bool(rows) and "change" in rows[0]
+    there = {row["measure"] for row in rows} if compared else {name for row in rows for name in row if row[name] is not None}
+
+    def maker(measure: str) -> Any:
+        def made(_: Any) -> Made:
+            own = [dict(row) for row in rows if not compared or row["measure"] == measure]
+            kept = own if compared else [{k: v for k, v in row.items() if k in _columns(measure)} for row in own]
+            return distance_map(rows, measure), kept
+
+        return made
+
+    wanted = [ending for ending in formats if ending in FORMATS]
+    return drawn({f"map_{name}": maker(name) for name in NAMES if name in there}, tables, folder, wanted)
+
+
+def _columns(measure: str) -> tuple[str, ...]:
+    return ("site", "space", "class", "n", measure, f"{measure}_low", f"{measure}_high")
+
+
+def _title(measure: str, panel: str | None) -> str:
+    name = NAMES.get(measure, measure)
+    if panel is None:
+        return name[0].upper() + name[1:]
+    return {"before": f"{name[0].upper()}{name[1:]}, before", "after": "After", "change": "Change (• Holm-adjusted p < 0.05)"}[
+        panel
+    ]
+
+
+def _marked(
+    ax: Any,
+    rows: Rows,
+    sites: Sequence[str],
+    classes: Sequence[str],
+    cells: np.ndarray,
+    measure: str,
+    value: str | None,
+    limits: tuple[float, float],
+) -> None:
+    """Numbers in the cells of small maps; a dot on changes that are more than noise."""
+    clear = {
+        (row["class"], row["site"])
+        for row in rows
+        if value == "change" and row.get("measure") == measure and (row.get("p_holm") or 1.0) < 0.05
+    }
+    sign, digits = "+" if value == "change" else "", 3 if float(np.ptp(cells[np.isfinite(cells)])) < 0.3 else 2
+    middle = limits[0] + 0.55 * (limits[1] - limits[0])
+    for (y, x), number in np.ndenumerate(cells):
+        if not np.isfinite(number):
+            ax.plot(x, y, "x", color="#777777", ms=3)
+            continue
+        dot = "•" if (classes[y], sites[x]) in clear else ""
+        told = f"{number:{sign}.{digits}f}{dot}".replace("-", "\N{MINUS SIGN}")
+        text = told if len(sites) <= CELLS else dot
+        ax.text(x, y, text, ha="center", va="center", fontsize=6, color="white" if number < middle else "black")
+
+
+def _rows(result: Any) -> Rows:
+    return list(getattr(result, "table", result))

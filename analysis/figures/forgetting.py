@@ -1,0 +1,52 @@
+"""What was known before tuning, and how much of it is left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from analysis.figures.style import arms_in_order, colour, percent_axis
+from stimuli.tables import Table
+
+HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++")
+BEFORE = "#D9D9D9"
+
+
+def draw_forgetting(ax: Any, rows: Table) -> None:
+    """Bars per measure: before in grey, after for every arm, with the interval of the paired change.
+
+    Args:
+        ax: axes.
+        rows: of ``analysis.forgetting.forgotten`` with an ``arm``: measure, before, after, low, high (of the change).
+    """
+    measures = list(dict.fromkeys(row["measure"] for row in rows))
+    arms = arms_in_order(dict.fromkeys(row["arm"] for row in rows))
+    wide = 0.8 / (len(arms) + 1)
+    for number, measure in enumerate(measures):
+        own = {row["arm"]: row for row in rows if row["measure"] == measure}
+        known = next(iter(own.values()))["before"]
+        ax.bar(
+            number - 0.4 + wide / 2,
+            known,
+            wide,
+            color=BEFORE,
+            edgecolor="#777777",
+            lw=0.6,
+            label="before" if not number else None,
+        )
+        for place, arm in enumerate(arms):
+            if arm not in own:
+                continue
+            row, x = own[arm], number - 0.4 + (place + 1.5) * wide
+            ax.bar(x, row["after"], wide, color=colour(arm), edgecolor="white", lw=0.6, hatch=HATCHES[place % len(HATCHES)],
+                   label=f"after: {arm}" if not number else None)  # fmt: skip
+            low, high = row["before"] + row["low"], row["before"] + row["high"]
+            ax.plot([x, x], [low, high], color="#222222", lw=1.1, zorder=4)
+            star = "*" if row.get("p_holm") is not None and row["p_holm"] < 0.05 else ""
+            ax.annotate(star, (x, max(high, row["after"], 0)), ha="center", va="bottom", fontsize=9)
+    ax.axhline(0, color="#555555", lw=0.7)
+    ax.set_xticks(range(len(measures)), [measure.replace(" ", "\n", 1) for measure in measures])
+    ax.grid(visible=False, axis="x")
+    percent_axis(ax.yaxis)
+    ax.set_ylim(top=1.12, bottom=min(0.0, *(row["before"] + row["low"] for row in rows)) * 1.08)
+    ax.set_title("What is left of the rest (lines: 95 % interval of the paired change; * after Holm)")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))

@@ -1,0 +1,51 @@
+"""How far each layer moved while it was tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from analysis.figures.style import COLOURS, MARKERS, arms_in_order, colour
+from stimuli.tables import Table
+
+
+def draw_movement(ax: Any, layers: Mapping[str, Table] | Table) -> None:
+    """Change of each layer's weights relative to their norm before, on a logarithmic axis.
+
+    Args:
+        ax: axes.
+        layers: rows of ``Audit.layers()``; or several of them by the name of the arm. Layers that did not move, or whose weights are
+            packed, have no mark.
+    """
+    arms = dict(layers) if isinstance(layers, Mapping) else {"": layers}
+    sites = list(dict.fromkeys(_site(row) for rows in arms.values() for row in rows))
+    place = {site: number for number, site in enumerate(sites)}
+    for arm in arms_in_order(arms):
+        moved = [row for row in arms[arm] if row["relative"]]
+        for component in dict.fromkeys(row["component"] for row in moved):
+            own = [row for row in moved if row["component"] == component]
+            style = {"color": colour(arm if arm in COLOURS else component), "marker": MARKERS.get(arm or component, "o")}
+            ax.plot(
+                [place[_site(row)] for row in own],
+                [row["relative"] for row in own],
+                ls="-",
+                lw=0.8,
+                label=arm or component,
+                **style,
+            )
+    ax.set_yscale("log")
+    ax.set_xticks(range(len(sites)), sites, rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_ylabel("change / norm before")
+    ax.set_title("Movement of the weights by layer")
+    if len(arms) > 1:
+        ax.legend()
+
+
+def _site(row: Mapping[str, Any]) -> str:
+    """The name of a layer; what lies between sites is told by its component."""
+    return str(row["site"]) if row["site"] != "other" else f"{row['component']}, rest"
+
+
+def movement_rows(layers: Mapping[str, Table]) -> Table:
+    """The rows behind the figure."""
+    return [{"arm": arm, **row} for arm, rows in layers.items() for row in rows]

@@ -1,0 +1,108 @@
+"""Figures of tuning show every row, with intervals, and their data stands beside them."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from analysis.figures.files import canvas
+from analysis.figures.forgetting import draw_forgetting
+from analysis.figures.geometry import ALIKE, OWN, draw_alike, draw_shape
+from analysis.figures.matrix import draw_matrix, draw_rates
+from analysis.figures.movement import draw_movement
+from analysis.figures.teaching import draw_matched, draw_one_taught
+
+LAYERS: list[dict[str, Any]] = [
+    {"site": site, "component": "vision", "relative": value}
+    for site, value in (("vision.0", 1e-3), ("vision.1", None), ("vision.2", 1e-2), ("other", 1e-4))
+]
+LOST = [
+    {
+        "measure": name,
+        "before": 0.9,
+        "after": after,
+        "change": after - 0.9,
+        "low": after - 1.0,
+        "high": after - 0.8,
+        "p_holm": p,
+    }
+    for name, after, p in (("colour", 0.9, 1.0), ("quality SRCC", -0.2, 0.001))
+]
+MATRIX = [
+    {
+        "component": name,
+        "budget": budget,
+        "balanced_accuracy": value,
+        "balanced_low": value - 0.1,
+        "balanced_high": value + 0.1,
+        "p_holm": p,
+    }
+    for budget in ("steps", "seconds")
+    for name, value, p in (("vision", 0.8, 0.01), ("llm", 0.2, 0.6))
+]
+RATES = [
+    {"component": name, "budget": budget, "rate": rate, "loss": rate, "chosen": rate == 1.0}
+    for budget in ("steps", "seconds")
+    for name in ("vision", "llm")
+    for rate in (0.3, 1.0)
+]
+
+
+def test_movement_has_a_mark_per_layer_that_moved() -> None:
+    _, ax = canvas(4, 3)
+    draw_movement(ax, LAYERS)
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["vision.0", "vision.1", "vision.2", "vision, rest"]
+    assert list(ax.lines[0].get_xdata()) == [0, 2, 3] and ax.get_yscale() == "log"
+
+
+def test_bars_are_before_and_after_and_losses_that_count_are_starred() -> None:
+    _, ax = canvas(6, 3)
+    draw_forgetting(ax, [{"arm": arm, **row} for arm in ("vision", "llm") for row in LOST])
+    assert sorted(round(bar.get_height(), 2) for bar in ax.patches) == [-0.2, -0.2, 0.9, 0.9, 0.9, 0.9]
+    assert [text.get_text() for text in ax.texts].count("*") == 2
+    ends = [sorted(line.get_ydata()) for line in ax.lines if len(set(line.get_xdata())) == 1]
+    assert [pytest.approx([0.8, 1.0]), pytest.approx([-0.3, -0.1])] == [ends[0], ends[2]]
+    assert ax.get_ylim()[0] < -0.3
+
+
+def test_the_matrix_names_every_cell_and_chosen_rates_are_filled() -> None:
+    _, ax = canvas(5, 3)
+    draw_matrix(ax, MATRIX, 0.13, 0.125)
+    assert [text.get_text() for text in ax.texts].count("80 %*\n[70, 90]") == 2 and len(ax.texts) == 4
+    _, axes = canvas(5, 3, 1, 2)
+    draw_rates(axes, RATES)
+    chosen = [line for line in axes[0].lines if line.get_linestyle() == "None"]
+    assert [list(line.get_xdata()) for line in chosen] == [[1.0], [1.0]]
+
+
+def test_geometry_is_drawn_by_site_with_chance() -> None:
+    rows = [
+        {"order": order, "site": site, "measure": key, "model": "both", "value": 0.5, "low": 0.4, "high": 0.6, "chance": 0.1}
+        for order, site in enumerate(("vision.0", "projector"))
+        for key, *_ in ALIKE
+    ]
+    rows += [{**row, "measure": key, "model": model} for row in rows[::4] for key, _ in OWN for model in ("before", "after")]
+    _, ax = canvas(5, 3)
+    draw_alike(ax, rows)
+    assert len(ax.containers) == 4 and [label.get_text() for label in ax.get_xticklabels()] == ["vision.0", "projector"]
+    _, axes = canvas(8, 3, 1, 3)
+    draw_shape(axes, rows)
+    assert all(len(own.containers) == 2 for own in axes)
+
+
+def test_files_and_their_data(tmp_path: Path) -> None:
+    run = {
+        "component": "vision",
+        "history": [{"step": 0, "answer": 1.0}],
+        "validation": [],
+        "layers": LAYERS,
+        "forgotten": LOST,
+    }
+    assert set(draw_one_taught(run, tmp_path, ("png",))) == {"training", "movement", "forgetting"}
+    bare = {**run, "forgotten": [], "layers": [{**row, "relative": None} for row in LAYERS]}
+    assert set(draw_one_taught(bare, tmp_path / "bare", ("png",))) == {"training"}
+    lost = [{"component": "vision", "budget": "steps", **row} for row in LOST]
+    matched = {"matrix": MATRIX, "rates": RATES, "forgotten": lost, "base": {"balanced_accuracy": 0.13, "chance": 0.125}}
+    assert set(draw_matched(matched, tmp_path, ("png",))) == {"matrix", "rates", "forgetting_steps"}
+    assert len(list(csv.DictReader((tmp_path / "matrix.csv").read_text().splitlines()))) == 4
