@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from analysis.perception import readings, with_labels
 from analysis.protocols import Protocol, protocol
+from hooks.batch import run
+from hooks.checkpoint import first_line
 from hooks.load import Mllm
 from probes.intervals import balanced_accuracies, group_bootstrap, group_counts, interval, resamples
 from stimuli.errors import InputError
@@ -50,6 +53,17 @@ class Blind:
 def control_view(name: str, stimuli: Sequence[Stimulus], labels: Sequence[str], seed: int = 0) -> View:
     """A control by name, other images included."""
     return instead(name, stimuli, labels, seed) if name.startswith("other") else view(name, seed)
+
+
+def possible_controls(mllm: Mllm) -> tuple[tuple[str, ...], str]:
+    """The controls that a model takes, and why one is left out: not every model answers a question without an image."""
+    try:
+        with torch.no_grad():
+            run(mllm.model, mllm.inputs(None, ["Which?"], ["this"]).tensors)
+    except Exception as error:  # of whatever kind a family raises it
+        left = tuple(name for name in CONTROLS if name != "none")
+        return left, f"The control without an image is left out: the model needs one ({first_line(error)})"
+    return CONTROLS, ""
 
 
 def control_protocols(

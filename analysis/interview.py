@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.bias import Bias, bias
-from analysis.blind import Blind, blind_controls, control_protocols
+from analysis.blind import Blind, blind_controls, control_protocols, possible_controls
 from analysis.consistency import Consistency, consistency, consistency_protocols
 from analysis.perception import Answers, ask_all, with_labels
 from analysis.preference import Preference, preference
@@ -140,9 +140,11 @@ def interview(
     own = [s for s in shown if s.reference in chosen]
     with tempfile.TemporaryDirectory(prefix="snellen-") as scratch:
         wide = shown if thorough else own
+        controls, note = possible_controls(mllm)
         asked = _Interviewer(
-            mllm, shown, wide, own, Path(out or Path(scratch) / "answers"), taxonomy, n_boot, seed, prior, thorough, how
-        )
+            mllm, shown, wide, own, Path(out or Path(scratch) / "answers"), taxonomy, n_boot, seed, prior, thorough, controls, how,
+            [note] if note else [],
+        )  # fmt: skip
         return asked(repeats, temperature, orders, paraphrases, scores, max_new_tokens, len(chosen))
 
 
@@ -160,6 +162,7 @@ class _Interviewer:
     seed: int
     prior: Mapping[str, float] | None
     thorough: bool
+    controls: Sequence[str]
     how: dict[str, Any]
     notes: list[str] = field(default_factory=list)
 
@@ -196,7 +199,7 @@ class _Interviewer:
         )
         described = self._described(tokens)
         return Interview(
-            answers, blind_controls(self.mllm, self.wide, **labelled), agreed, self._thresholds(main), rated,
+            answers, blind_controls(self.mllm, self.wide, controls=self.controls, **labelled), agreed, self._thresholds(main), rated,
             score_consistency(self.mllm, self.few, turned, method=scores[0], **numbers, **plain), self._preference(truth, plain),
             bias(main, agreed, rated.get(scores[0]), described, self.all, taxonomy=self.taxonomy, prior=self.prior,
                  n_boot=self.n_boot, seed=self.seed), references, tuple(self.notes),
@@ -215,7 +218,7 @@ class _Interviewer:
     ) -> None:  # fmt: skip
         """Ask it all at once, so that every image is processed and seen once; the parts then find their answers in the book."""
         _, labels = with_labels(self.wide, self.taxonomy)
-        blind = control_protocols(self.wide, labels, seed=self.seed, taxonomy=self.taxonomy)
+        blind = control_protocols(self.wide, labels, controls=self.controls, seed=self.seed, taxonomy=self.taxonomy)
         again = {
             over: [
                 p for own in consistency_protocols(over, taxonomy=self.taxonomy, seed=self.seed, **twice).values() for p in own

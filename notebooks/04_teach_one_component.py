@@ -32,7 +32,7 @@ from tuning.lessons import own_words
 
 plt.rcParams["figure.dpi"] = 90
 mllm = sn.load("embedded")
-train = sn.stimuli.exam_set(references=80, levels=(3, 4, 5), seed=0, split="train", measure=False)
+train = sn.stimuli.exam_set(references=48, levels=(3, 4, 5), seed=0, split="train", measure=False)
 shown = sn.stimuli.exam_set(references=16, levels=(3, 5), seed=0)  # other references
 quick = {"n_boot": 300, "progress": False}
 print(len(train), "training stimuli,", len(shown), "to report on")
@@ -44,8 +44,8 @@ print(len(train), "training stimuli,", len(shown), "to report on")
 # their distortion, `keep` holds everything else in them where it was. What the untouched model says of the content is replayed.
 
 # %%
-said = own_words(mllm, train, 64, progress=False)
-common = {"steps": 40, "replays": lambda: said, "progress": False}
+said = own_words(mllm, train, 32, progress=False)
+common = {"steps": 30, "replays": lambda: said, "progress": False}
 tuned = {
     "projector": sn.tune(mllm, train, "projector", **common),
     "vision+constraint": sn.tune(mllm, train, "vision", constraint="align+keep", **common),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from stimuli.errors import InputError
 
@@ -25,7 +25,7 @@ BUDGETS: Mapping[str, Mapping[str, int | str]] = {
     "full": {
         "references": 80,
         "train_references": 480,
-        "steps": 600,
+        "steps": 400,
         "batch_size": 32,
         "interview": "thorough",
         "few": 24,
@@ -53,6 +53,13 @@ class ExamConfig(BaseModel):
     batch_size: int
     interview: Literal["off", "brief", "thorough"]
     """What is asked besides forced choice and the open question (``analysis.interview``)."""
+
+    @field_validator("interview", mode="before")
+    @classmethod
+    def _off(cls, value: object) -> object:
+        """YAML reads a bare ``off`` as false."""
+        return "off" if value is False else value
+
     few: int
     """References of its longer questions."""
     repeats: int

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import recall_score
 
-from analysis.blind import WHAT, Blind, blind_controls, compared, control_protocols
+from analysis.blind import WHAT, Blind, blind_controls, compared, control_protocols, possible_controls
 from analysis.parsing import UNPARSED
 from hooks.load import Mllm
 from probes.intervals import resampled_rows
@@ -131,3 +131,14 @@ def test_nothing_is_kept_where_the_image_may_add_nothing() -> None:
     image = np.array(list("ababbaab"))  # of one reference in four both are wrong
     row = compared(image, labels, labels, groups, 0.5)
     assert row["image_accuracy"] == 0.75 and row["kept"] is None, "its interval reaches chance"
+
+
+def test_a_model_that_needs_an_image_is_spared_the_question_without_one(llava: Mllm, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert possible_controls(llava) == (CONTROLS, "")
+
+    def needs_an_image(model: Any, tensors: Any) -> Any:
+        raise ValueError("You have to specify pixel_values\nor image_embeds")
+
+    monkeypatch.setattr("analysis.blind.run", needs_an_image)
+    left, note = possible_controls(llava)
+    assert set(CONTROLS) - set(left) == {"none"} and "ValueError: You have to specify pixel_values" in note

@@ -45,3 +45,7 @@ def test_a_map_by_hand_can_be_set() -> None:
     patterns = {"vision": "v.*", "projector": ["a", "b"], "llm": "l.*"}
     found = build(None, parse_overrides(["stages={vision: v.*, projector: [a, b], llm: l.*}"])).stages
     assert found == {**patterns, "projector": ("a", "b")}
+
+
+def test_an_interview_that_is_off_in_yaml_is_off() -> None:
+    assert build(None, parse_overrides(["interview=off"])).interview == "off"

@@ -52,8 +52,11 @@ RATES = [
 def test_movement_has_a_mark_per_layer_that_moved() -> None:
     _, ax = canvas(4, 3)
     draw_movement(ax, LAYERS)
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["vision.0", "vision.1", "vision.2", "vision, rest"]
-    assert list(ax.lines[0].get_xdata()) == [0, 2, 3] and ax.get_yscale() == "log"
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["vision.0", "vision.2", "vision, rest"]
+    assert list(ax.lines[0].get_ydata()) == [1e-3, 1e-2, 1e-4] and ax.get_yscale() == "log"
+    _, ax = canvas(4, 3)
+    draw_movement(ax, {"llm": [{"site": "llm.0", "component": "llm", "relative": 2e-2}], "vision": LAYERS[2:3]})
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["vision.2", "llm.0"] and ax.get_yscale() == "linear"
 
 
 def test_bars_are_before_and_after_and_losses_that_count_are_starred() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 from torch import nn
@@ -126,15 +125,6 @@ def rank_for(model: Any, part: Part, budget: int, method: Method = "lora") -> in
     below = max(0, budget - fixed) // per_rank
     nearest = min((below, below + 1), key=lambda rank: (abs(rank * per_rank + fixed - budget), rank))
     return max(1, min(nearest, useful))
-
-
-def untouched(student: Any) -> AbstractContextManager[Any]:
-    """A context in which a student answers as the model before tuning: its adapters are off.
-
-    Without adapters nothing is undone.
-    """
-    context: AbstractContextManager[Any] = student.disable_adapter() if hasattr(student, "peft_config") else nullcontext()
-    return context
 
 
 def check_method(part: Part | None, method: str, rank: int = 1) -> None:

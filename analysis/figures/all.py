@@ -10,8 +10,10 @@ from typing import Any
 
 from analysis.figures.answers import draw_confusion, draw_contact_sheet, draw_levels, draw_responses, draw_severity
 from analysis.figures.distance import PANELS, draw_distance, draw_plane
+from analysis.figures.distance_map import distance_map
 from analysis.figures.files import FORMATS, Made, canvas, drawn
 from analysis.figures.interview import draw_interview
+from analysis.figures.movement import draw_movement
 from analysis.figures.processed import draw_processed, shown_rows
 from analysis.figures.survival import draw_survival, draw_survival_arms
 from analysis.figures.tuning import COLUMNS, draw_training, draw_tuning
@@ -99,6 +101,22 @@ def _distance(results: Results) -> Made:
     return figure, [{"arm": arm, **row} for arm, rows in distance["compare"].items() for row in rows]
 
 
+def _distance_map(results: Results) -> Made:
+    distance = results["distance"]
+    rows = (distance.get("compare") or {}).get(distance.get("shown_arm")) or []
+    return (distance_map(rows, "margin"), [row for row in rows if row["measure"] == "margin"]) if rows else None
+
+
+def _movement(results: Results) -> Made:
+    layers = {name: arm["audit"].get("layers") or [] for name, arm in (results["tuning"].get("arms") or {}).items()}
+    layers = {name: rows for name, rows in layers.items() if any(row["relative"] for row in rows)}
+    if not layers:
+        return None
+    figure, ax = canvas(4.2, 2.9)
+    draw_movement(ax, layers)
+    return figure, [{"arm": name, **row} for name, rows in layers.items() for row in rows]
+
+
 def _plane(results: Results) -> Made:
     found = results["distance"].get("plane")
     if not found:
@@ -180,11 +198,13 @@ FIGURES: dict[str, Callable[[Results], Made]] = {
     "survival_arms": _survival_arms,
     "tuning": _tuning,
     "distance": _distance,
+    "distance_map": _distance_map,
     "plane": _plane,
     "responses": _responses,
     "confusion": _confusion,
     "levels": _levels,
     "training": _training,
+    "movement": _movement,
     "severity": _severity,
     "stimuli": _contact_sheet,
 }

@@ -9,8 +9,12 @@ from analysis.figures.style import COLOURS, MARKERS, arms_in_order, colour
 from stimuli.tables import Table
 
 
+WAY = ("vision", "projector", "llm")
+"""The components in the order of the data's way."""
+
+
 def draw_movement(ax: Any, layers: Mapping[str, Table] | Table) -> None:
-    """Change of each layer's weights relative to their norm before, on a logarithmic axis.
+    """Change of each layer's weights relative to their norm before, on a logarithmic axis where they differ by more than tenfold.
 
     Args:
         ax: axes.
@@ -18,7 +22,10 @@ def draw_movement(ax: Any, layers: Mapping[str, Table] | Table) -> None:
             packed, have no mark.
     """
     arms = dict(layers) if isinstance(layers, Mapping) else {"": layers}
-    sites = list(dict.fromkeys(_site(row) for rows in arms.values() for row in rows))
+    moved_rows = sorted(
+        (row for rows in arms.values() for row in rows if row["relative"]), key=lambda row: WAY.index(row["component"])
+    )
+    sites = list(dict.fromkeys(_site(row) for row in moved_rows))
     place = {site: number for number, site in enumerate(sites)}
     for arm in arms_in_order(arms):
         moved = [row for row in arms[arm] if row["relative"]]
@@ -33,7 +40,11 @@ def draw_movement(ax: Any, layers: Mapping[str, Table] | Table) -> None:
                 label=arm or component,
                 **style,
             )
-    ax.set_yscale("log")
+    values = [row["relative"] for rows in arms.values() for row in rows if row["relative"]]
+    if values and max(values) > 10 * min(values):
+        ax.set_yscale("log")
+    else:
+        ax.set_ylim(bottom=0)
     ax.set_xticks(range(len(sites)), sites, rotation=45, ha="right", rotation_mode="anchor")
     ax.set_ylabel("change / norm before")
     ax.set_title("Movement of the weights by layer")
@@ -44,8 +55,3 @@ def draw_movement(ax: Any, layers: Mapping[str, Table] | Table) -> None:
 def _site(row: Mapping[str, Any]) -> str:
     """The name of a layer; what lies between sites is told by its component."""
     return str(row["site"]) if row["site"] != "other" else f"{row['component']}, rest"
-
-
-def movement_rows(layers: Mapping[str, Table]) -> Table:
-    """The rows behind the figure."""
-    return [{"arm": arm, **row} for arm, rows in layers.items() for row in rows]

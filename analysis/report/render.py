@@ -21,6 +21,8 @@ ALT: Mapping[str, str] = {
     "from clean images before and after.",
     "survival_arms": "The same curve after tuning each component alone.",
     "tuning": "Distortion answers and kept content after tuning each component alone.",
+    "movement": "Change of each layer's weights relative to their norm, one line per tuned component.",
+    "distance_map": "Margin of the right word over the nearest wrong one, by site and class, before and after tuning, and the change.",
     "distance": "Distance of visual tokens to the word that names their distortion, before and after tuning, per class.",
     "plane": "Token features of every stimulus before and after tuning in one plane, with the distortion words.",
     "responses": "Share of each answer before and after tuning, beside the truth.",
