@@ -14,6 +14,7 @@ from snellen.cli_options import Images, Levels, Loading, Model, Progress, Refere
 if TYPE_CHECKING:
     from analysis.semantic_distance import Distances
     from hooks.load import Mllm
+    from hooks.store import Store
     from stimuli.tables import Table
 
 SHOWN = (
@@ -28,6 +29,8 @@ SHOWN = (
     "zero_shot_p_holm",
     "transport_margin",
 )
+ALIKE = ("cka", "mutual_knn", "mutual_knn_others", "procrustes")
+RANKS = ("effective_rank", "modality_gap", "overlap", "rebuilt")
 CHANGED = ("site", "space", "measure", "before", "after", "change", "low", "high", "relative_change", "p_holm")
 """What is shown of each table; all columns stand in the CSV."""
 
@@ -57,6 +60,12 @@ def distance(
         bool,
         typer.Option("--vision", help="vision sites too, mapped to the projector's output by a cross-fitted ridge regression"),
     ] = False,
+    geometry: Annotated[
+        bool,
+        typer.Option(
+            "--geometry", help="also, of every site: CKA, neighbours, Procrustes, effective rank, what the projector keeps"
+        ),
+    ] = False,
     out: Annotated[
         Path | None, typer.Option(help="folder for tables and figures; or a .csv or .json for the table of the one model alone")
     ] = None,
@@ -67,7 +76,7 @@ def distance(
     """Distance of visual tokens to the words that name their distortion, of one model or before and after tuning.
 
     Examples:  snellen distance embedded --out runs/distance
-               snellen distance embedded runs/tuned --out runs/distance
+               snellen distance embedded runs/tuned --geometry --out runs/distance
                snellen distance ./base ./adapter --words contextual --tokens --images kadid10k:DIR
     """
     from analysis.distance_measures import MEASURES
@@ -84,20 +93,47 @@ def distance(
         mllm = loaded(model, load or ())
         tuned = None if after is None else after_model(mllm, after, load or ())
         shown = chosen_set(images, references, whole_numbers(levels), seed)
-        before = semantic_distance(mllm, shown, **options)
+        stores = _stores({"before": mllm, **({} if tuned is None else {"after": tuned})}, shown, progress) if geometry else {}
+        before = semantic_distance(mllm, shown, store=stores.get("before"), **options)
         tables, models = {"distance": before.table}, {"before": mllm.provenance}
         _print(before.table, SHOWN)
         if tuned is not None:
-            later = semantic_distance(tuned, shown, **options)
+            later = semantic_distance(tuned, shown, store=stores.get("after"), **options)
             changes = before.compare(later, seed=seed)
             tables = {"distance": _stacked(before, later), "distance_change": changes}
             models["after"] = tuned.provenance
             typer.echo("\nAfter less before, paired over references, Holm over sites and classes")
             _print(changes, CHANGED)
+        if geometry:
+            tables |= _geometry(stores, mllm, shown, taxonomy, seed, progress)
         for note in before.notes:
             typer.echo(f"\n{note}")
         if out is not None:
             typer.echo(f"\n{_written(tables, models, before, options, out, file)}")
+
+
+def _stores(models: Mapping[str, Mllm], shown: Any, progress: bool) -> dict[str, Store]:
+    """The mean activations of every site, once for distances and geometry."""
+    from hooks.extract import extract
+
+    return {name: extract(model, shown, progress=progress) for name, model in models.items()}
+
+
+def _geometry(
+    stores: Mapping[str, Store], mllm: Mllm, shown: Any, taxonomy: str, seed: int, progress: bool
+) -> dict[str, Table]:
+    """The tables of the geometry, and its lines on the screen."""
+    from analysis.geometry import geometry as measured
+    from hooks.words import word_embeddings
+    from stimuli.questions import question
+
+    named = word_embeddings(mllm, list(question("distortion", taxonomy).options.values())).cpu().numpy()
+    own = [site for site in stores["before"].sites if site not in ("pixels", "processed")]
+    found = measured(stores["before"], stores.get("after"), stimuli=shown, sites=own, words=named, seed=seed, progress=progress)
+    typer.echo(f"\n{found.note}")
+    rows = [row for row in found.table if row["measure"] in ALIKE] or [row for row in found.table if row["measure"] in RANKS]
+    _lines(rows, ("site", "model", "measure", "k", "value", "low", "high", "chance"))
+    return {"geometry": found.table, **({"geometry_change": found.change} if found.change else {})}
 
 
 def after_model(before: Mllm, path: str | Path, load: Sequence[str] = ()) -> Mllm:
@@ -166,6 +202,7 @@ def _written(
              "references": len(set(found.groups.tolist())), "classes": found.classes, "notes": found.notes}  # fmt: skip
     write_json({**about, **tables}, out / "distance.json")
     figures = _drawn(tables, found.classes, out / "figures")
+    figures += _drawn_geometry(tables["geometry"], out / "figures") if "geometry" in tables else 0
     names = ", ".join(f"{name}.csv" for name in tables)
     return f"{names}, distance.json and {figures} figures in {out}"
 
@@ -197,9 +234,34 @@ def _drawn(tables: Mapping[str, Table], classes: Sequence[str], folder: Path) ->
     return len(maps) + len(drawn({"arrows": arrows}, changes, folder, ("png", "pdf")))
 
 
+def _drawn_geometry(rows: Table, folder: Path) -> int:
+    """Likeness of two models by site, and the shape of each; how many figures."""
+    from analysis.figures.files import canvas, drawn
+    from analysis.figures.geometry import OWN, draw_alike, draw_shape
+
+    def alike(rows: Table) -> tuple[Any, Table] | None:
+        own = [row for row in rows if row["model"] == "both"]
+        if not own:
+            return None
+        figure, ax = canvas(max(6.5, 2.8 + 0.22 * len({row["site"] for row in own})), 3.2)
+        draw_alike(ax, rows)
+        return figure, own
+
+    def shape(rows: Table) -> tuple[Any, Table]:
+        figure, axes = canvas(9.5, 3.0, 1, len(OWN))
+        draw_shape(axes, rows)
+        return figure, [row for row in rows if row["measure"] in {name for name, _ in OWN}]
+
+    return len(drawn({"alike": alike, "shape": shape}, rows, folder, ("png", "pdf")))
+
+
 def _print(table: Table, columns: Sequence[str]) -> None:
     """The rows of all classes together, those of the columns that there are."""
-    rows = [row for row in table if row["class"] == "all"]
+    _lines([row for row in table if row["class"] == "all"], columns)
+
+
+def _lines(rows: Table, columns: Sequence[str]) -> None:
+    """A plain table of the columns that there are."""
     kept = [column for column in columns if any(row.get(column) is not None for row in rows)]
     cells = [kept, *([_cell(row.get(column)) for column in kept] for row in rows)]
     widths = [max(len(row[i]) for row in cells) for i in range(len(kept))]

@@ -45,7 +45,7 @@ def adapter(llava: Mllm, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 def test_before_and_after_are_compared_and_everything_is_written(llava_folder: Path, adapter: Path, tmp_path: Path) -> None:
-    said = run(llava_folder, adapter, *FEW, "--measures", "cosine,centred,margin", "--out", tmp_path)
+    said = run(llava_folder, adapter, *FEW, "--measures", "cosine,centred,margin", "--geometry", "--out", tmp_path)
     assert "After less before, paired over references, Holm over sites and classes" in said and "p_holm" in said
     table, changes = rows_of(tmp_path / "distance.csv"), rows_of(tmp_path / "distance_change.csv")
     assert {row["model"] for row in table} == {"before", "after"} and {row["site"] for row in changes} >= {"projector", "llm.3"}
@@ -56,7 +56,12 @@ def test_before_and_after_are_compared_and_everything_is_written(llava_folder: P
     about = json.loads((tmp_path / "distance.json").read_text())
     assert about["models"]["after"]["adapter"] == adapter.name and about["models"]["before"]["adapter"] is None
     assert about["references"] == 3 and about["notes"] and len(about["distance_change"]) == len(changes)
-    assert {"map_centred.png", "map_centred.pdf", "map_centred.csv", "arrows.png", "arrows.pdf"} <= {
+    likeness = {
+        (r["site"], r["measure"]): float(r["value"]) for r in rows_of(tmp_path / "geometry.csv") if r["model"] == "both"
+    }
+    assert likeness["vision.5", "cka"] == pytest.approx(1) and likeness["projector", "procrustes"] > 0
+    assert rows_of(tmp_path / "geometry_change.csv") and "Intervals: 95 %, jackknife" in said
+    assert {"alike.png", "shape.pdf", "map_centred.png", "map_centred.pdf", "map_centred.csv", "arrows.png", "arrows.pdf"} <= {
         p.name for p in (tmp_path / "figures").iterdir()
     }
 

@@ -8,7 +8,6 @@ from typing import Any
 from analysis.figures.style import COLOURS, MARKERS, arms_in_order, colour
 from stimuli.tables import Table
 
-
 WAY = ("vision", "projector", "llm")
 """The components in the order of the data's way."""
 
