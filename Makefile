@@ -52,6 +52,7 @@ bench: setup  ## performance as ratios within one run
 	$(BIN)/python benchmarks/extract.py --quick
 	$(BIN)/python benchmarks/distortions.py
 	$(BIN)/python benchmarks/coverage.py --quick
+	$(BIN)/python benchmarks/upstream.py --quick
 	$(BIN)/python benchmarks/organisms.py --quick
 
 notebooks: setup  ## execute the notebooks and write them with their outputs
