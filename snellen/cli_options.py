@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -70,3 +71,8 @@ def shared(rank: int | None, world_size: int | None, job: str | None, load: list
     if mine.device is not None and not any(pair.split("=")[0] in ("device", "device_map") for pair in how):
         how.append(f"device={mine.device}")
     return mine, how
+
+
+def first() -> bool:
+    """Whether this is the first of the processes that torchrun started, or the only one."""
+    return int(os.environ.get("RANK", "0")) == 0

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from snellen.cli_options import Images, Levels, Loading, Progress, Seed, resumable, shared, whole_numbers
+from snellen.cli_options import Images, Levels, Loading, Progress, Seed, first, resumable, shared, whole_numbers
 
 
 def tune(
@@ -89,7 +89,8 @@ def tune(
             return
         done = teach_one(mllm, train, shown, components[0], out, method=method, only=only, steps=steps, seconds=seconds, lr=lr,
                          constraint=constraint, lora_rank=rank, patience=patience, **common)  # fmt: skip
-    _say(done, components[0], out)
+    if first():
+        _say(done, components[0], out)
 
 
 def _numbers(text: str) -> list[float]:
@@ -110,7 +111,13 @@ def _say(done: Any, component: str, out: Path) -> None:
     """What a run brought, in a few lines."""
     audit, results = done.tuned.audit, done.results
     kept = "bit-identical" if audit.unchanged else "CHANGED"
-    typer.echo(f"trained {audit.n_trained:,} numbers of {component}; everything else is {kept}")
+    together = done.tuned.processes
+    by = (
+        f" by {together['count']} processes{', each with a part of the weights' * together['sharded']}"
+        if together["count"] > 1
+        else ""
+    )
+    typer.echo(f"trained {audit.n_trained:,} numbers of {component}{by}; everything else is {kept}")
     if results:
         before, after, gain = results["before"], results["after"], results["gain"]
         typer.echo(

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -51,7 +50,8 @@ def same(one: Path, other: Path, tolerance: float) -> None:
 def test_two_processes_give_the_loss_curve_of_one(tmp_path: Path) -> None:
     what = ["vision", "--constraint", "align+keep+order+decorrelate", "--steps", "4"]
     finished(tune(tmp_path / "one", 1, *what))
-    finished(tune(tmp_path / "two", 2, *what))
+    said = finished(tune(tmp_path / "two", 2, *what))
+    assert said.count("by 2 processes; everything else is bit-identical") == 1
     same(tmp_path / "one", tmp_path / "two", 1e-3)
 
 
@@ -75,7 +75,9 @@ def test_a_killed_pair_goes_on_and_ends_as_one(tmp_path: Path) -> None:
 @pytest.mark.heavy
 @pytest.mark.parametrize("what", [["llm", "--method", "full"], ["vision", "--method", "lora"]])
 def test_sharded_processes_learn_what_one_does(tmp_path: Path, what: list[str]) -> None:
-    sharded: dict[str, Any] = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "NO_WRAP"}
+    sharded = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_AUTO_WRAP_POLICY": "TRANSFORMER_BASED_WRAP",
+               "FSDP_TRANSFORMER_CLS_TO_WRAP": "LlamaDecoderLayer"}  # fmt: skip
     finished(tune(tmp_path / "one", 1, *what, "--steps", "3"))
-    finished(tune(tmp_path / "two", 2, *what, "--steps", "3", environment=sharded))
+    said = finished(tune(tmp_path / "two", 2, *what, "--steps", "3", environment=sharded))
+    assert said.count("by 2 processes, each with a part of the weights") == 1
     same(tmp_path / "one", tmp_path / "two", 2e-3)

@@ -40,6 +40,10 @@ class Processes:
             AcceleratorState._reset_state(reset_partial_state=True)  # another model of this session may be elsewhere
         unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # blocks behind the layer that the projector reads
         self.accelerator = Accelerator(cpu=on_cpu, kwargs_handlers=[unused])
+        if on_cpu and self.accelerator.num_processes > 1 and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
+            self._shard_on_cpu()
+        self.sharded = str(self.accelerator.distributed_type).rpartition(".")[2] in ("FSDP", "DEEPSPEED")
+        """Whether each process holds a part of the weights only."""
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
         self.first = self.rank == 0
         here = self.accelerator.device
@@ -49,10 +53,12 @@ class Processes:
                 f"sn.load(..., device='{here}'), as `snellen tune` does."
             )
 
-    @property
-    def sharded(self) -> bool:
-        """Whether each process holds a part of the weights only."""
-        return str(self.accelerator.distributed_type).rpartition(".")[2] in ("FSDP", "DEEPSPEED")
+    def _shard_on_cpu(self) -> None:
+        """Shard although there is no GPU: accelerate leaves that out without a word."""
+        from accelerate import DistributedType, FullyShardedDataParallelPlugin
+
+        self.accelerator.state.distributed_type = DistributedType.FSDP
+        self.accelerator.state.fsdp_plugin = FullyShardedDataParallelPlugin()
 
     def prepare(self, student: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[nn.Module, Any]:
         """The model and its optimizer, wrapped for several processes."""

@@ -178,6 +178,7 @@ def tune(
                   component + ("+constraint" if constraints else ""), folder, around_passes(mllm, precision),
                   lambda batch: memory.show([lesson.stimulus.id for lesson in batch]))  # fmt: skip
         state, learnt = learn(run, progress)
+    processes = {"count": crew.world, "sharded": any(hasattr(value, "device_mesh") for value in learnt.values())}
     if crew.sharded:
         model, student, parameters = _put_together(mllm, part, method, lora_rank, learnt)
     as_before(parameters, kinds)
@@ -188,7 +189,7 @@ def tune(
         model = student.merge_and_unload()
     model.eval().requires_grad_(False)
     audit = audited(model, mllm.stages, part, method, parameters, before, rest)
-    tuned = Tuned(renamed(mllm, model, config), audit, state.history, config, state.validation)
+    tuned = Tuned(renamed(mllm, model, config), audit, state.history, config, state.validation, processes)
     if folder is not None and crew.first:
         if method != "full":
             write_text(tuned.card(adapter=True), folder / ADAPTER / CARD)

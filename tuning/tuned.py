@@ -41,6 +41,8 @@ class Tuned:
     config: dict[str, Any]
     validation: Table = field(default_factory=list, repr=False)
     """One row per evaluation: ``step`` and ``loss`` of the answers on references that were not learnt from."""
+    processes: Mapping[str, Any] = field(default_factory=lambda: {"count": 1, "sharded": False})
+    """How many trained it, and whether each held a part of the weights only."""
 
     def save(self, folder: str | Path, results: Mapping[str, Any] | None = None) -> Path:
         """The whole model as an ordinary checkpoint that plain transformers loads, with a model card.
@@ -72,7 +74,13 @@ def save(tuned: Tuned, part: Part, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     named = dict(tuned.mllm.model.named_parameters())
     save_file({name: named[name].detach().cpu().contiguous().clone() for name in part.parameters}, folder / WEIGHTS)
-    record = {"config": tuned.config, "audit": asdict(tuned.audit), "history": tuned.history, "validation": tuned.validation}
+    record = {
+        "config": tuned.config,
+        "audit": asdict(tuned.audit),
+        "history": tuned.history,
+        "validation": tuned.validation,
+        "processes": dict(tuned.processes),
+    }
     write_json(record, folder / RECORD)
     for name in (checkpoints.FILE, REPLAYS):
         (folder / name).unlink(missing_ok=True)
@@ -126,7 +134,14 @@ def _opened(mllm: Mllm, part: Part, saved: Mapping[str, Any], folder: Path) -> T
         for name, value in load_file(folder / WEIGHTS).items():
             named[name].copy_(value)
     audit = Audit(**{**saved["audit"], "trained": tuple(saved["audit"]["trained"])})
-    return Tuned(renamed(mllm, model, saved["config"]), audit, saved["history"], saved["config"], saved.get("validation", []))
+    return Tuned(
+        renamed(mllm, model, saved["config"]),
+        audit,
+        saved["history"],
+        saved["config"],
+        saved.get("validation", []),
+        saved.get("processes", {}),
+    )
 
 
 def kept_replays(
