@@ -12,7 +12,8 @@ from stimuli.errors import InputError
 from stimuli.questions import question
 from stimuli.sets import exam_set
 from stimuli.types import Stimulus, StimulusSet
-from tuning.lessons import Lesson, Lessons, own_words, prepare, quality_words, refuse_held_out
+from tuning.lessons import Lesson, Lessons, own_words, prepare, quality_words, refuse_held_out, replayed
+from tuning.tuned import _in_order
 
 WORDS = ("excellent", "good", "fair", "poor", "bad")
 
@@ -144,3 +145,12 @@ def test_leaks_and_useless_sets_are_refused(six: StimulusSet) -> None:
         prepare([], "paper8")
     with pytest.raises(InputError, match=r"show only \['clean'\]; expected at least two classes"):
         prepare([Stimulus("a", "a", None, None)], "paper8")
+
+
+def test_processes_that_share_the_questions_ask_what_one_asks(llava: Mllm) -> None:
+    train = exam_set(2, levels=(5,), split="train", measure=False)
+    whole = own_words(llava, train, 5, progress=False)
+    shares = [own_words(llava, train, 5, progress=False, rank=rank, world=2) for rank in (0, 1)]
+    rows = [[lesson.stimulus.id, lesson.prompt, lesson.answer] for share in shares for lesson in share]
+    ids = [s.id for s in replayed(train, 5, 0)]
+    assert _in_order([*rows, *rows[:2]], ids) == [[lesson.stimulus.id, lesson.prompt, lesson.answer] for lesson in whole]

@@ -236,7 +236,15 @@ def fingerprint(stimuli: Sequence[Stimulus], taxonomy: str | Path) -> str:
 
 
 def own_words(
-    mllm: Mllm, stimuli: Sequence[Stimulus], count: int = REPLAY_IMAGES, seed: int = 0, progress: bool = True
+    mllm: Mllm,
+    stimuli: Sequence[Stimulus],
+    count: int = REPLAY_IMAGES,
+    seed: int = 0,
+    progress: bool = True,
+    *,
+    batch_size: int = 64,
+    rank: int = 0,
+    world: int = 1,
 ) -> tuple[Lesson, ...]:
     """Replays: the untouched model's own greedy answers about content and quality, to be kept while tuning.
 
@@ -246,12 +254,19 @@ def own_words(
         count: how many of them, at random, are asked about.
         seed: of that choice.
         progress: show a progress bar.
+        batch_size: images per forward pass.
+        rank: of several processes, this one asks about every ``world``-th image from its own number on.
+        world: how many processes.
     """
-    rng = np.random.default_rng([seed, 7])
-    chosen = [stimuli[i] for i in rng.permutation(len(stimuli))[:count]]
+    chosen = replayed(stimuli, count, seed)[rank::world]
     lessons: list[Lesson] = []
     for name in REPLAYED:
         prompt = question(name).prompt
-        said = generate(mllm, Images(chosen), [prompt] * len(chosen), batch_size=64, progress=progress)
+        said = generate(mllm, Images(chosen), [prompt] * len(chosen), batch_size=batch_size, progress=progress)
         lessons += [Lesson(s, prompt, text, -1, "replay") for s, text in zip(chosen, said, strict=True) if text]
     return tuple(lessons)
+
+
+def replayed(stimuli: Sequence[Stimulus], count: int, seed: int) -> list[Stimulus]:
+    """The images that ``own_words`` asks about, in order."""
+    return [stimuli[i] for i in np.random.default_rng([seed, 7]).permutation(len(stimuli))[:count]]

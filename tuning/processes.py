@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
@@ -85,14 +85,13 @@ class Processes:
         """The first process's number."""
         return float(self.sums(torch.tensor([value if self.first else 0.0], dtype=torch.float64))[0])
 
-    def from_first(self, rows: Callable[[], Any]) -> Any:
-        """Something JSON-able that the first process computes for all."""
+    def all_rows(self, rows: list[Any]) -> list[Any]:
+        """The JSON-able rows of all processes, those of the first in front."""
         if self.world == 1:
-            return rows()
-        from accelerate.utils import broadcast_object_list
+            return rows
+        from accelerate.utils import gather_object
 
-        box = [json.dumps(rows()) if self.first else ""]
-        return json.loads(broadcast_object_list(box)[0])
+        return [row for part in gather_object([json.dumps(rows)]) for row in json.loads(part)]
 
     def wait(self) -> None:
         """Until all are here."""

@@ -154,7 +154,8 @@ def tune(
     if done is not None:
         return done
     crew = Processes(mllm)
-    own = replays or partial(own_words, mllm, train, replay_images, seed, progress and crew.first)
+    own = replays or partial(own_words, mllm, train, replay_images, seed, progress and crew.first,
+                             batch_size=4 * micro_batch if micro_batch else 64, rank=crew.rank, world=crew.world)  # fmt: skip
     pairs = bool(set(constraints) & NEEDS_PAIRS)
     lessons = prepare(train, taxonomy)
     lessons.check(quality, pairs)

@@ -21,7 +21,7 @@ from tuning import checkpoints
 from tuning.audit import Audit
 from tuning.card import model_card
 from tuning.copies import copy_for
-from tuning.lessons import Lesson
+from tuning.lessons import Lesson, replayed
 from tuning.parts import Part, find_part
 from tuning.processes import Processes
 from tuning.saved import save_checkpoint
@@ -147,29 +147,41 @@ def _opened(mllm: Mllm, part: Part, saved: Mapping[str, Any], folder: Path) -> T
 def kept_replays(
     out: Path | None, train: Sequence[Stimulus], ask: Callable[[], Sequence[Lesson]], config: Mapping[str, Any], crew: Processes
 ) -> tuple[Lesson, ...]:
-    """What the untouched model said, asked once by the first process and kept beside the checkpoint.
+    """What the untouched model said, asked once, each process its share, and kept beside the checkpoint.
 
     Args:
         out: folder of the run, or None.
-        train: the stimuli that were asked about.
-        ask: gives the replays.
+        train: the stimuli that are learnt from.
+        ask: gives this process's replays; they may be about more images.
         config: settings of the run.
         crew: the processes that share them.
+
+    Returns:
+        Those about images that are learnt from.
     """
-    rows = crew.from_first(lambda: _replay_rows(out, ask, config))
+    key = {name: config[name] for name in ("model", "train_sha256", "replay_images", "seed")}
+    file = out / REPLAYS if out is not None else None
+    saved = json.loads(file.read_text()) if file is not None and file.is_file() else {}
+    if saved.get("of") == key:
+        rows = saved["rows"]
+    else:
+        rows = crew.all_rows([[lesson.stimulus.id, lesson.prompt, lesson.answer] for lesson in ask()])
+        rows = (
+            _in_order(rows, [s.id for s in replayed(train, config["replay_images"], config["seed"])])
+            if crew.world > 1
+            else rows
+        )
+        if file is not None and crew.first:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write_json({"of": key, "rows": rows}, file)
+        crew.wait()
     by_id = {stimulus.id: stimulus for stimulus in train}
     return tuple(Lesson(by_id[id], prompt, answer, -1, "replay") for id, prompt, answer in rows if id in by_id)
 
 
-def _replay_rows(out: Path | None, ask: Callable[[], Sequence[Lesson]], config: Mapping[str, Any]) -> list[list[str]]:
-    key = {name: config[name] for name in ("model", "train_sha256", "replay_images", "seed")}
-    file = out / REPLAYS if out is not None else None
-    if file is not None and file.is_file():
-        saved = json.loads(file.read_text())
-        if saved["of"] == key:
-            return [list(row) for row in saved["rows"]]
-    rows = [[lesson.stimulus.id, lesson.prompt, lesson.answer] for lesson in ask()]
-    if file is not None:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write_json({"of": key, "rows": rows}, file)
-    return rows
+def _in_order(rows: Sequence[Sequence[str]], ids: Sequence[str]) -> list[Sequence[str]]:
+    """As one process asks: question by question, image by image, each once."""
+    prompts = list(dict.fromkeys(prompt for _, prompt, _ in rows))
+    place = {id: number for number, id in enumerate(dict.fromkeys([*ids, *(row[0] for row in rows)]))}
+    once = {(prompts.index(row[1]), place[row[0]]): row for row in rows}
+    return [once[at] for at in sorted(once)]
