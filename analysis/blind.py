@@ -13,6 +13,7 @@ import torch
 from analysis.perception import readings, with_labels
 from analysis.protocols import Protocol, protocol
 from hooks.batch import run
+from hooks.capture import Stop, capture
 from hooks.checkpoint import first_line
 from hooks.load import Mllm
 from probes.intervals import balanced_accuracies, group_bootstrap, group_counts, interval, resamples
@@ -58,8 +59,11 @@ def control_view(name: str, stimuli: Sequence[Stimulus], labels: Sequence[str], 
 def possible_controls(mllm: Mllm) -> tuple[tuple[str, ...], str]:
     """The controls that a model takes, and why one is left out: not every model answers a question without an image."""
     try:
-        with torch.no_grad():
-            run(mllm.model, mllm.inputs(None, ["Which?"], ["this"]).tensors)
+        inputs = mllm.inputs(None, ["Which?"], ["this"])
+        with torch.no_grad(), capture(mllm.model, "llm.0", mllm.stages, stop=True):
+            run(mllm.model, inputs.tensors)
+    except Stop:
+        return CONTROLS, ""
     except Exception as error:  # of whatever kind a family raises it
         left = tuple(name for name in CONTROLS if name != "none")
         return left, f"The control without an image is left out: the model needs one ({first_line(error)})"

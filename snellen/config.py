@@ -21,6 +21,7 @@ BUDGETS: Mapping[str, Mapping[str, int | str]] = {
         "interview": "brief",
         "few": 6,
         "repeats": 3,
+        "plane": "pca",
     },
     "full": {
         "references": 80,
@@ -30,10 +31,11 @@ BUDGETS: Mapping[str, Mapping[str, int | str]] = {
         "interview": "thorough",
         "few": 24,
         "repeats": 5,
+        "plane": "umap",
     },
 }
 """What a budget sets unless it is set by hand: exam and training references, steps per arm, lessons per step, how much is asked, how
-many references the longer questions are about, and answers drawn per image."""
+many references the longer questions are about, answers drawn per image, and how token features are shown in a plane."""
 
 
 class ExamConfig(BaseModel):
@@ -66,6 +68,8 @@ class ExamConfig(BaseModel):
     """Answers drawn per image of these, at a temperature of 1."""
     prior: dict[str, float] | None = None
     """Class to share of the training templates, where known: answers are held against it."""
+    plane: Literal["umap", "pca"]
+    """How token features before and after are projected for the eye (``analysis.plane``); UMAP takes 18 s longer."""
     arms: tuple[str, ...] = ARMS
     """What is tuned alone: components as ``sn.tune`` takes them, with ``+constraint`` for the constraint; single components decide."""
     method: Literal["full", "lora", "dora"] = "full"

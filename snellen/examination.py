@@ -298,7 +298,7 @@ def _distance(
         ids, labels = tuple(id for id, _ in kept), [label for _, label in kept]
         before, after = (np.stack([acts.of(id) for id in ids]).astype(float) for acts in (first, second))
         words = word_embeddings(mllm, list(asked.options.values())).cpu().numpy()
-        result["plane"] = plane(before, after, words, labels, ids, list(asked.options), settings.seed).as_dict()
+        result["plane"] = plane(before, after, words, labels, ids, list(asked.options), settings.seed, settings.plane).as_dict()
     return result
 
 
