@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import psutil
+import torch
+
 from hooks.load import Mllm
 from hooks.stages import COMPONENTS
 from stimuli.errors import InputError
@@ -19,6 +22,7 @@ RATES: Mapping[str, Mapping[str, float]] = {
 """Peak learning rates that suit the embedded models (a few million parameters)."""
 LARGE_RATES = {"full": 1e-5, "lora": 2e-4, "dora": 2e-4}
 """Peak learning rates above 100 million parameters, where LLaVA-style recipes lie."""
+MOST_KEPT = 4 << 30
 VALIDATION = 0.1
 """Share of the training references that early stopping looks at, unless given."""
 
@@ -28,6 +32,12 @@ def default_rate(mllm: Mllm, part: Part, method: str) -> float:
     if sum(p.numel() for p in mllm.model.parameters()) > 1e8:
         return LARGE_RATES[method]
     return min(RATES[method][component] for component in part.components)
+
+
+def room(device: torch.device) -> int:
+    """Bytes that may be kept of what frozen parts give: a quarter of what is free there, at most ``MOST_KEPT``."""
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+    return int(min(MOST_KEPT, free // 4))
 
 
 def check(

@@ -30,7 +30,7 @@ from tuning.processes import Processes, whole
 from tuning.recompute import recomputed
 from tuning.saved import CARD, save_adapter
 from tuning.schedule import Plan
-from tuning.settings import VALIDATION, check, check_numbers, check_processes, default_rate
+from tuning.settings import VALIDATION, check, check_numbers, check_processes, default_rate, room
 from tuning.tuned import Tuned, finished, kept_replays, renamed, save
 from tuning.untouched import Untouched
 from tuning.upstream import remembered
@@ -66,7 +66,7 @@ def tune(
     lora_rank: int = 8,
     precision: Literal["auto", "float32", "bf16"] = "auto",
     recompute: bool = False,
-    remember: int = 4 << 30,
+    remember: int | None = None,
     checkpoint_every: int = 100,
     seed: int = 0,
     progress: bool = True,
@@ -107,7 +107,8 @@ def tune(
         precision: of the computation; ``auto`` is bf16 for a model loaded in half precision, whose trained weights are kept in float32
             until the end.
         recompute: keep fewer activations and compute them again in the backward pass (gradient checkpointing).
-        remember: bytes of what frozen parts give that are kept, so that they run once per image (``tuning.upstream``); 0 to switch it off.
+        remember: bytes of what frozen parts give that are kept, so that they run once per image (``tuning.upstream``); by default a
+            quarter of the memory that is free, at most 4 GiB; 0 to switch it off.
         checkpoint_every: steps between checkpoints in ``out``.
         seed: of batches and adapters; the same seed gives the same weights on CPU.
         progress: show a progress bar.
@@ -167,14 +168,15 @@ def tune(
     before, rest = snapshot(model, part), outside(model, part)
     student, parameters = trainable(model, part, method, lora_rank)
     kinds = as_float32(parameters)
-    untouched = Untouched(mllm)
+    kept = room(mllm.device) if remember is None else remember
+    untouched = Untouched(mllm, kept // 4)
     weights = weights_of(replay if lessons.replays else 0.0, quality, constraints)
     scale = token_scale(mllm, train, seed) if constraints else 1.0
     words = word_embeddings(mllm, lessons.wordings)
     objective = Objective(mllm, student, words, weights, scale, untouched)
     plan = Plan(steps, seconds, batch_size, micro_batch, config["lr"], replay, quality, pairs, seed,
                 patience, evaluate_every, checkpoint_every)  # fmt: skip
-    with recomputed(model, mllm.stages, recompute), remembered(model, mllm.stages, part.first, remember) as memory:
+    with recomputed(model, mllm.stages, recompute), remembered(model, mllm.stages, part.first, kept) as memory:
         run = Run(objective, lessons, held_out_lessons(watched, taxonomy, seed), parameters, plan, crew, config,
                   component + ("+constraint" if constraints else ""), folder, around_passes(mllm, precision),
                   lambda batch: memory.show([lesson.stimulus.id for lesson in batch]))  # fmt: skip
