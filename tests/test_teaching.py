@@ -21,6 +21,7 @@ def train() -> StimulusSet:
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 def test_budgets_are_matched_and_the_best_rate_is_reported(llava: Mllm, train: StimulusSet, tmp_path: Path) -> None:
     shown = exam_set(3, levels=(5,))
