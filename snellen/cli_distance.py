@@ -237,7 +237,7 @@ def _drawn(tables: Mapping[str, Table], classes: Sequence[str], folder: Path) ->
 def _drawn_geometry(rows: Table, folder: Path) -> int:
     """Likeness of two models by site, and the shape of each; how many figures."""
     from analysis.figures.files import canvas, drawn
-    from analysis.figures.geometry import OWN, draw_alike, draw_shape
+    from analysis.figures.geometry import OWN, draw_across, draw_alike, draw_shape
 
     def alike(rows: Table) -> tuple[Any, Table] | None:
         own = [row for row in rows if row["model"] == "both"]
@@ -252,7 +252,15 @@ def _drawn_geometry(rows: Table, folder: Path) -> int:
         draw_shape(axes, rows)
         return figure, [row for row in rows if row["measure"] in {name for name, _ in OWN}]
 
-    return len(drawn({"alike": alike, "shape": shape}, rows, folder, ("png", "pdf")))
+    def across(rows: Table) -> tuple[Any, Table] | None:
+        own = [row for row in rows if row["source"] is not None]
+        if not own:
+            return None
+        figure, ax = canvas(7.0, 3.2)
+        draw_across(ax, rows)
+        return figure, own
+
+    return len(drawn({"alike": alike, "shape": shape, "across": across}, rows, folder, ("png", "pdf")))
 
 
 def _print(table: Table, columns: Sequence[str]) -> None:

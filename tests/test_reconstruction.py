@@ -54,11 +54,10 @@ def test_the_same_as_scikit_learn_at_the_chosen_penalties(d: int, wide: int) -> 
 
 
 def test_the_penalty_is_chosen_for_new_references() -> None:
-    """With few rows and much noise no penalty at all would do far worse than the mean."""
-    x = RNG.normal(size=(120, 100))
-    y = x[:, :3] + 3 * RNG.normal(size=(120, 3))
+    """Versions of a reference are near copies: known ones would be told best without a penalty, new ones with a high one."""
+    x, y = (RNG.normal(size=(20, d))[np.arange(120) // 6] + 0.01 * RNG.normal(size=(120, d)) for d in (40, 3))
     found = reconstruct(x, y, GROUPS, n_boot=20)
-    assert found.penalties.min() >= 10 and found.r2.value > -0.05
+    assert np.median(found.penalties) >= 10 and found.r2.value > -0.1
 
 
 def test_versions_cannot_be_told_apart_where_each_reference_has_one() -> None:

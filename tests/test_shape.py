@@ -48,6 +48,14 @@ def test_procrustes_without_each_block_is_right_to_first_order() -> None:
     assert np.corrcoef(found[1:], exact[1:])[0, 1] > 0.98 and np.std(found[1:]) == pytest.approx(np.std(exact[1:]), rel=0.15)
 
 
+def test_procrustes_without_a_block_is_exact_on_a_line() -> None:
+    """Of one feature there is no singular vector to move, so that the sums alone must be right."""
+    x, blocks = RNG.normal(size=(12, 1)) + np.arange(12)[:, None], np.arange(12) // 5
+    y = x + RNG.normal(size=(12, 1))
+    exact = [procrustes(a, b) for a, b in zip(others(x, blocks), others(y, blocks), strict=True)]
+    assert np.allclose(procrustes_left_out(x, y, blocks), exact)
+
+
 @pytest.mark.parametrize("d", [5, 80])
 def test_variances_are_numpys_without_each_block_too(d: int) -> None:
     x, blocks = RNG.normal(size=(40, d)) * np.arange(1, d + 1) + 9, np.arange(40) // 7

@@ -69,7 +69,7 @@ def draw_plane(axes: Any, plane: Mapping[str, Any], classes: list[str]) -> None:
         if plane.get("explained"):
             for label, name, share in zip((ax.set_xlabel, ax.set_ylabel), ("PC 1", "PC 2"), plane["explained"], strict=True):
                 label(f"{name}, {100 * share:.0f} % of the variance", fontsize=7)
-        for (dx, dy, align), word in zip(_places(ax, plane["words"]), plane["words"], strict=True):
+        for (dx, dy, align), word in zip(_places(ax, plane["words"], moved), plane["words"], strict=True):
             ax.annotate(word["label"], (word["x"], word["y"]), xytext=(dx, dy), ha=align, textcoords="offset points", fontsize=7,
                         fontweight="bold", zorder=8, bbox={"fc": "white", "alpha": 0.75, "lw": 0, "pad": 0.6})  # fmt: skip
     told = [plane["method"], f"trustworthiness {plane['trustworthiness']:.2f}"]
@@ -104,13 +104,24 @@ def _arrow(ax: Any, arrow: Mapping[str, Any], shade: str) -> None:
     ax.plot(arrow["x0"], arrow["y0"], "o", ms=4, mfc="white", mec=shade, mew=1.2, zorder=5)
 
 
-def _places(ax: Any, words: Sequence[Mapping[str, Any]]) -> list[tuple[int, int, str]]:
+def _places(
+    ax: Any, words: Sequence[Mapping[str, Any]], arrows: Sequence[Mapping[str, Any]] = ()
+) -> list[tuple[int, int, str]]:
     """For each word the offset of its label in points and its alignment: the corner of the star where least is in the way.
 
-    Labels are taken as boxes of 4.6 points per letter and 9 points of height (7-point bold).
+    Labels are taken as boxes of 4.6 points per letter and 9 points of height (7-point bold). In the way are other labels, stars,
+    arrows and the edges of the panel.
     """
-    points = [72 / ax.figure.dpi * ax.transData.transform((word["x"], word["y"])) for word in words]
+    scale = 72 / ax.figure.dpi
+    points = [scale * ax.transData.transform((word["x"], word["y"])) for word in words]
     taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in points]
+    for arrow in arrows:
+        for part in range(9):
+            spot = [arrow[f"{axis}0"] + part / 8 * (arrow[f"{axis}1"] - arrow[f"{axis}0"]) for axis in "xy"]
+            x, y = scale * ax.transData.transform(spot)
+            taken.append((x - 3, y - 3, x + 3, y + 3))
+    left, right = (scale * ax.transAxes.transform((end, 0))[0] for end in (0, 1))
+    taken += [(left - 200, -1e4, left, 1e4), (right, -1e4, right + 200, 1e4)]
     places = []
     for (x, y), word in zip(points, words, strict=True):
         wide = 4.6 * len(word["label"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.figures.style import arms_in_order, colour, percent_axis
+from analysis.figures.style import arms_in_order, colour
 from stimuli.tables import Table
 
 HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++")
@@ -46,7 +46,7 @@ def draw_forgetting(ax: Any, rows: Table) -> None:
     ax.axhline(0, color="#555555", lw=0.7)
     ax.set_xticks(range(len(measures)), [measure.replace(" ", "\n", 1) for measure in measures])
     ax.grid(visible=False, axis="x")
-    percent_axis(ax.yaxis)
+    ax.set_ylabel("share, or correlation (SRCC)")
     ax.set_ylim(top=1.12, bottom=min(0.0, *(row["before"] + row["low"] for row in rows)) * 1.08)
     ax.set_title("What is left of the rest (lines: 95 % interval of the paired change; * after Holm)")
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))

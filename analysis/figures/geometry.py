@@ -6,17 +6,28 @@ from collections.abc import Sequence
 from typing import Any
 
 from analysis.figures.style import COLOURS
+from analysis.figures.survival import shown_ticks
 from stimuli.tables import Table
 
 ALIKE = (
-    ("cka", "CKA", "#0072B2", "o"),
-    ("mutual_knn", "mutual neighbours", "#D55E00", "s"),
-    ("mutual_knn_others", "… of other references", "#E69F00", "D"),
-    ("procrustes", "Procrustes distance", "#555555", "^"),
+    ("cka", "CKA", "#0072B2", "o", "-"),
+    ("mutual_knn", "mutual neighbours", "#D55E00", "s", "-"),
+    ("mutual_knn_others", "… of other references", "#E69F00", "D", "-"),
+    ("procrustes", "Procrustes distance", "#555555", "^", "--"),
 )
-"""Measures of two models: key, label, colour, marker."""
+"""Measures of two models: key, label, colour, marker, line."""
 OWN = (("effective_rank", "effective rank"), ("participation_ratio", "participation ratio"), ("modality_gap", "modality gap"))
 """Measures of one model."""
+MODELS = (("before", COLOURS["base"], "o", "-"), ("after", COLOURS["vision"], "s", "--"))
+ACROSS = (
+    ("overlap", "neighbours kept"),
+    ("overlap_others", "… of other references"),
+    ("rebuilt", "input rebuilt from output, R²"),
+    ("rebuilt_within", "… among versions of a reference"),
+    ("predicted", "output from input, R²"),
+    ("predicted_within", "… among versions of a reference"),
+)
+"""Measures between two sites of one model."""
 
 
 def draw_alike(ax: Any, rows: Table) -> None:
@@ -27,22 +38,19 @@ def draw_alike(ax: Any, rows: Table) -> None:
         rows: ``Geometry.table``.
     """
     sites = _sites(row for row in rows if row["model"] == "both")
-    for key, label, shade, marker in ALIKE:
+    handles: list[Any] = []
+    for key, label, shade, marker, dashes in ALIKE:
         own = [row for row in rows if row["measure"] == key and row["model"] == "both"]
-        _line(ax, own, sites, label, shade, marker)
+        handles += _line(ax, own, sites, label, shade, marker, dashes)
         if key == "mutual_knn" and own:
-            ax.plot(
-                [sites.index(row["site"]) for row in own],
-                [row["chance"] for row in own],
-                ls=":",
-                lw=0.9,
-                color=shade,
-                label="… by chance",
+            chance = [row["chance"] for row in own]
+            handles += ax.plot(
+                [sites.index(row["site"]) for row in own], chance, ls=":", lw=0.9, color=shade, label="… by chance"
             )
     _axis(ax, sites)
     ax.set_ylim(-0.03, 1.05)
     ax.set_title("Before and after tuning: the same is 1 (Procrustes: 0)")
-    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def draw_shape(axes: Any, rows: Table) -> None:
@@ -55,24 +63,58 @@ def draw_shape(axes: Any, rows: Table) -> None:
     for ax, (key, label) in zip(axes, OWN, strict=True):
         own = [row for row in rows if row["measure"] == key]
         sites = _sites(own)
-        for model, shade, marker in (("before", COLOURS["base"], "o"), ("after", COLOURS["vision"], "P")):
-            _line(ax, [row for row in own if row["model"] == model], sites, model, shade, marker)
-        _axis(ax, sites)
+        for model, shade, marker, dashes in MODELS:
+            _line(ax, [row for row in own if row["model"] == model], sites, model, shade, marker, dashes)
+        _axis(ax, sites, 12)
         ax.set_title(label, fontsize=8.5)
     axes[0].legend()
+
+
+def draw_across(ax: Any, rows: Table) -> None:
+    """What the projector keeps of its input, before and after; a cross where chance, or a random projection, would lead.
+
+    Args:
+        ax: axes.
+        rows: ``Geometry.table``; of several pairs of sites the first is shown, of the others nothing.
+    """
+    paired = [row for row in rows if row["source"] is not None]
+    own = [row for row in paired if (row["source"], row["site"]) == (paired[0]["source"], paired[0]["site"])]
+    kept = [(key, label, k) for key, label in ACROSS for k in dict.fromkeys(row["k"] for row in own if row["measure"] == key)]
+    for place, (key, _, k) in enumerate(kept):
+        for model, shade, marker, _ in MODELS:
+            for row in (row for row in own if (row["measure"], row["k"], row["model"]) == (key, k, model)):
+                y = place + (-0.15 if model == "before" else 0.15)
+                ax.plot([row["low"], row["high"]], [y, y], color=shade, lw=1.2)
+                face = shade if model == "before" else "white"
+                ax.plot([row["value"]], [y], color=shade, marker=marker, mfc=face, ls="", label=model if not place else None)
+                if row["chance"] is not None:
+                    label = "by chance, or from a random projection" if not place and model == "before" else None
+                    ax.plot([row["chance"]], [y], color="#777777", marker="x", ls="", label=label)
+    ax.set_yticks(range(len(kept)), [label if k is None else f"{label}, k = {k}" for _, label, k in kept])
+    ax.invert_yaxis()
+    ax.set_xlim(min(-0.03, *(row["low"] - 0.03 for row in own)), 1.03)
+    ax.set_title(f"What is kept from {paired[0]['source']} to {paired[0]['site']}", fontsize=8.5)
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
 def _sites(rows: Any) -> list[str]:
     return list(dict.fromkeys(row["site"] for row in sorted(rows, key=lambda row: row["order"])))
 
 
-def _line(ax: Any, rows: Table, sites: Sequence[str], label: str, shade: str, marker: str) -> None:
+def _line(ax: Any, rows: Table, sites: Sequence[str], label: str, shade: str, marker: str, dashes: str) -> list[Any]:
+    """The line, or none without rows."""
     if not rows:
-        return
+        return []
     x, values = [sites.index(row["site"]) for row in rows], [row["value"] for row in rows]
     ends = [[max(0.0, row["value"] - row["low"]) for row in rows], [max(0.0, row["high"] - row["value"]) for row in rows]]
-    ax.errorbar(x, values, yerr=ends, color=shade, marker=marker, capsize=2, lw=1.2, label=label)
+    face = shade if dashes == "-" else "white"
+    small = {"ms": 2.5} if len(sites) > 40 else {}
+    drawn = ax.errorbar(
+        x, values, yerr=ends, color=shade, marker=marker, ls=dashes, mfc=face, capsize=2, lw=1.2, label=label, **small
+    )
+    return [drawn]
 
 
-def _axis(ax: Any, sites: Sequence[str]) -> None:
-    ax.set_xticks(range(len(sites)), sites, rotation=45, ha="right", rotation_mode="anchor")
+def _axis(ax: Any, sites: Sequence[str], most: int = 32) -> None:
+    ticks = shown_ticks([site.split(".")[0] for site in sites], most) if sites else []
+    ax.set_xticks(ticks, [sites[tick] for tick in ticks], rotation=45, ha="right", rotation_mode="anchor")

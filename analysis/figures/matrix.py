@@ -32,7 +32,7 @@ def draw_matrix(ax: Any, rows: Table, base: float, chance: float) -> Any:
     shown = ax.imshow(values, cmap="cividis", vmin=chance, vmax=1, aspect="auto")
     for row in rows:
         x, y = budgets.index(row["budget"]), components.index(row["component"])
-        light = row["balanced_accuracy"] < chance + 0.55 * (1 - chance)
+        light = row["balanced_accuracy"] < chance + 0.5 * (1 - chance)
         star = "*" if row.get("p_holm") is not None and row["p_holm"] < 0.05 else ""
         text = (
             f"{100 * row['balanced_accuracy']:.0f} %{star}\n[{100 * row['balanced_low']:.0f}, {100 * row['balanced_high']:.0f}]"
@@ -42,7 +42,7 @@ def draw_matrix(ax: Any, rows: Table, base: float, chance: float) -> Any:
     ax.set_yticks(range(len(components)), components)
     ax.grid(visible=False)
     ax.set_title(
-        f"Distortion answers after teaching\n(before {100 * base:.1f} %, chance {100 * chance:.1f} %; * gain, after Holm)",
+        f"Distortion answers after teaching\n(before {100 * base:.1f} %, chance {100 * chance:.1f} %; * change, after Holm)",
         fontsize=8.5,
     )
     return shown

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from analysis.figures.style import COLOURS, MARKERS, arms_in_order, colour
+from analysis.figures.survival import shown_ticks
 from stimuli.tables import Table
 
 WAY = ("vision", "projector", "llm")
@@ -21,10 +22,9 @@ def draw_movement(ax: Any, layers: Mapping[str, Table] | Table) -> None:
             packed, have no mark.
     """
     arms = dict(layers) if isinstance(layers, Mapping) else {"": layers}
-    moved_rows = sorted(
-        (row for rows in arms.values() for row in rows if row["relative"]), key=lambda row: WAY.index(row["component"])
-    )
-    sites = list(dict.fromkeys(_site(row) for row in moved_rows))
+    moved_rows = sorted((row for rows in arms.values() for row in rows if row["relative"]), key=_way)
+    components = {_site(row): row["component"] for row in moved_rows}
+    sites = list(components)
     place = {site: number for number, site in enumerate(sites)}
     for arm in arms_in_order(arms):
         moved = [row for row in arms[arm] if row["relative"]]
@@ -36,7 +36,7 @@ def draw_movement(ax: Any, layers: Mapping[str, Table] | Table) -> None:
                 [row["relative"] for row in own],
                 ls="-",
                 lw=0.8,
-                label=arm or component,
+                label=arm or component if component == moved[0]["component"] or not arm else None,
                 **style,
             )
     values = [row["relative"] for rows in arms.values() for row in rows if row["relative"]]
@@ -44,11 +44,18 @@ def draw_movement(ax: Any, layers: Mapping[str, Table] | Table) -> None:
         ax.set_yscale("log")
     else:
         ax.set_ylim(bottom=0)
-    ax.set_xticks(range(len(sites)), sites, rotation=45, ha="right", rotation_mode="anchor")
+    ticks = shown_ticks(list(components.values()))
+    ax.set_xticks(ticks, [sites[tick] for tick in ticks], rotation=45, ha="right", rotation_mode="anchor")
     ax.set_ylabel("change / norm before")
     ax.set_title("Movement of the weights by layer")
     if len(arms) > 1:
         ax.legend()
+
+
+def _way(row: Mapping[str, Any]) -> tuple[int, float]:
+    """Where a layer stands on the data's way, the rest of a component behind its layers."""
+    name = str(row["site"]).rpartition(".")[2]
+    return WAY.index(row["component"]), float(name) if name.isdecimal() else float("inf") if name == "other" else -1.0
 
 
 def _site(row: Mapping[str, Any]) -> str:
