@@ -17,8 +17,8 @@ from stimuli.sets import exam_set
 from stimuli.tables import Table, write_csv, write_json, write_text
 from stimuli.types import Stimulus, StimulusSet
 from tuning.saved import CARD
-from tuning.tune import ADAPTER, tune
-from tuning.tuned import Tuned
+from tuning.tune import tune
+from tuning.tuned import ADAPTER, Tuned
 
 REPORT = "report.json"
 

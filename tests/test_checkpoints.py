@@ -12,6 +12,8 @@ from tuning import checkpoints
 from tuning.checkpoints import FILE, State
 from tuning.processes import Processes
 
+CONFIG: dict[str, Any] = {"lr": 0.1, "constraint": None, "micro_batch": 4}
+
 
 def trained(steps: int, seed: int = 0) -> tuple[dict[str, torch.Tensor], Any]:
     """Two parameters and their optimizer after some steps."""
@@ -32,10 +34,12 @@ def step(parameters: dict[str, torch.Tensor], optimizer: Any) -> None:
 def test_a_run_goes_on_as_if_it_had_not_stopped(llava: Mllm, tmp_path: Path) -> None:
     parameters, optimizer = trained(3)
     state = State(3, 1.5, [{"step": 2, "loss": 0.1}], [{"step": 3, "loss": 0.2}], {"a.weight": torch.ones(3, 2)})
-    checkpoints.save(tmp_path, state, parameters, optimizer, {"lr": 0.1}, Processes(llava))
+    checkpoints.save(
+        tmp_path, state, parameters, optimizer, {"lr": 0.1, "constraint": None, "micro_batch": 4}, Processes(llava)
+    )
     step(parameters, optimizer)  # takes random numbers
     others, fresh = trained(0, seed=9)
-    found = checkpoints.resume(tmp_path, others, fresh, {"lr": 0.1})
+    found = checkpoints.resume(tmp_path, others, fresh, {"lr": 0.1, "constraint": None, "micro_batch": 2})
     assert (found.step, found.elapsed, found.history, found.validation) == (3, 1.5, state.history, state.validation)
     assert torch.equal(found.best["a.weight"], torch.ones(3, 2))
     step(others, fresh)
@@ -46,9 +50,13 @@ def test_nothing_half_written_and_nothing_of_another_run_is_gone_on_with(llava: 
     parameters, optimizer = trained(1)
     assert checkpoints.resume(tmp_path, parameters, optimizer, {}).step == 0
     assert checkpoints.resume(None, parameters, optimizer, {}).step == 0
-    checkpoints.save(tmp_path, State(1), parameters, optimizer, {"lr": 0.1}, Processes(llava))
+    checkpoints.save(tmp_path, State(1), parameters, optimizer, CONFIG, Processes(llava))
     with pytest.raises(InputError, match=r"holds another tuning run, half done \(lr: 0.1 → 0.2\)"):
-        checkpoints.resume(tmp_path, parameters, optimizer, {"lr": 0.2})
+        checkpoints.resume(tmp_path, parameters, optimizer, {**CONFIG, "lr": 0.2})
+    with pytest.raises(InputError, match="micro_batch: 4 → 2"):
+        coupled = {**CONFIG, "constraint": {"order": 0.3}}
+        checkpoints.save(tmp_path, State(1), parameters, optimizer, coupled, Processes(llava))
+        checkpoints.resume(tmp_path, parameters, optimizer, {**coupled, "micro_batch": 2})
     (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:40])
-    assert checkpoints.resume(tmp_path, parameters, optimizer, {"lr": 0.1}).step == 0
+    assert checkpoints.resume(tmp_path, parameters, optimizer, CONFIG).step == 0
     assert not list(tmp_path.glob("*.tmp"))

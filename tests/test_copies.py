@@ -10,9 +10,10 @@ from hooks.checksum import weights_checksum
 from hooks.load import Mllm
 from hooks.resolve import find_stages
 from stimuli.errors import InputError
-from tuning.adapters import trainable
-from tuning.copies import copy_for, shares_memory
+from tuning.adapters import linear_modules, trainable
+from tuning.copies import copy_for, own_adapted, shares_memory
 from tuning.parts import find_part
+from tuning.tuned import copy_of
 
 
 def step(student: Any, inputs: Any) -> None:
@@ -44,6 +45,21 @@ def test_training_the_copy_leaves_the_original_bit_identical(llava: Mllm, inputs
     assert moved and moved <= set(part.parameters)
     assert weights_checksum(llava.model) == before and [p.requires_grad for p in llava.model.parameters()] == flags
     assert all(value.grad is None for value in one.values())
+
+
+@pytest.mark.parametrize("method", ["lora", "dora"])
+def test_adapters_on_shared_weights_cost_the_adapted_layers_alone(llava: Mllm, inputs: Any, method: Any) -> None:
+    before = weights_checksum(llava.model)
+    part = find_part(llava.model, llava.stages, "llm.0-1")
+    twin = copy_of(llava, part, method)
+    assert all(shares_memory(llava.model.get_parameter(name), value) for name, value in twin.named_parameters())
+    student, _ = trainable(twin, part, method, 2)
+    step(student, inputs)
+    own_adapted(student)
+    merged = student.merge_and_unload()
+    assert weights_checksum(llava.model) == before
+    own = {name for name, value in merged.named_parameters() if not shares_memory(llava.model.get_parameter(name), value)}
+    assert own == {f"{name}.weight" for name in linear_modules(llava.model, part)}
 
 
 @pytest.mark.parametrize("method", ["lora", "dora"])

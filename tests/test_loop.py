@@ -91,6 +91,32 @@ def test_early_stopping_takes_the_best_weights(llava: Mllm, train: StimulusSet, 
     assert all(torch.equal(best[name], value) for name, value in seen[1].items()), "the second evaluation was the best"
 
 
+def test_a_gradient_that_is_not_a_number_ends_the_run_before_the_weights_are_spoilt(
+    llava: Mllm, train: StimulusSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    how = {**OPTIONS, "checkpoint_every": 1, "replay": 0.0}
+    real = torch.nn.utils.clip_grad_norm_
+    calls: list[int] = []
+
+    def third_is_not_a_number(parameters: Any, *given: Any, **named: Any) -> Any:
+        calls.append(1)
+        return torch.tensor(float("nan")) if len(calls) == 3 else real(parameters, *given, **named)
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", third_is_not_a_number)
+    with pytest.raises(
+        tuning.loop.Diverged, match="The norm of the gradient is nan at step 2 while tuning 'projector'. Lower lr"
+    ):
+        tune(llava, train, "projector", out=tmp_path, **how)
+    again = tune(llava, train, "projector", out=tmp_path, **how)
+    assert len(again.history) == 4 and all(torch.isfinite(value).all() for value in again.mllm.model.parameters())
+    assert not any(value.grad is not None for value in again.mllm.model.parameters())
+
+
+def test_an_evaluation_that_is_not_a_number_is_no_best_one() -> None:
+    assert not tuning.loop._stalled([{"loss": float("nan")}, {"loss": 2.0}, {"loss": 1.0}], 2)
+    assert tuning.loop._stalled([{"loss": 1.0}, {"loss": float("nan")}, {"loss": 2.0}], 2)
+
+
 def test_wall_time_ends_a_run(llava: Mllm, train: StimulusSet) -> None:
     tuned = tune(llava, train, "projector", **{**OPTIONS, "steps": None, "replay": 0.0}, seconds=1e-6)
     assert len(tuned.history) == 1 and tuned.history[0]["seconds"] > 1e-6

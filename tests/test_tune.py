@@ -81,6 +81,10 @@ def test_refusals_are_in_words(llava: Mllm, train: StimulusSet) -> None:
         tune(llava, train, "llm", constraint="align", **OPTIONS)
     with pytest.raises(InputError, match="held out for the exam"):
         tune(llava, train, "llm", held_out=train.references[:1], **OPTIONS)
+    with pytest.raises(InputError, match="held out for the exam"):
+        learnt = [s for s in train if s.reference == train.references[0]]
+        watched = [s for s in train if s.reference != train.references[0]]
+        tune(llava, learnt, "llm", validation=watched, held_out=train.references[1:], **OPTIONS)
     with pytest.raises(InputError, match="The loss is .* while tuning 'llm'. Lower lr"):
         tune(llava, train, "llm", lr=float("inf"), **{**OPTIONS, "steps": 4})
 

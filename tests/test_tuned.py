@@ -12,6 +12,7 @@ from stimuli.errors import InputError
 from stimuli.sets import exam_set
 from stimuli.types import StimulusSet
 from tuning.tune import tune
+from tuning.tuned import reopen
 
 OPTIONS: dict[str, Any] = {"steps": 2, "batch_size": 4, "replay_images": 2, "progress": False}
 
@@ -31,6 +32,19 @@ def test_a_finished_run_is_loaded_and_another_is_refused(llava: Mllm, train: Sti
     assert again.audit == first.audit and again.history == first.history
     with pytest.raises(InputError, match=r"holds another tuning run \(seed: 0 → 1\)"):
         tune(llava, train, "projector", out=tmp_path, seed=1, **OPTIONS)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+def test_a_run_with_adapters_is_opened_from_its_adapter(llava: Mllm, train: StimulusSet, tmp_path: Path) -> None:
+    first = tune(llava, train, "llm.3", method="lora", out=tmp_path, **OPTIONS)
+    again, opened = tune(llava, train, "llm.3", method="lora", out=tmp_path, **OPTIONS), reopen(llava, tmp_path)
+    assert not (tmp_path / "component.safetensors").exists()
+    for other in (again, opened):
+        one, two = first.mllm.model.state_dict(), other.mllm.model.state_dict()
+        assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+        assert other.audit == first.audit
+    with pytest.raises(InputError, match="holds no finished tuning run"):
+        reopen(llava, tmp_path / "nothing")
 
 
 def test_a_finished_run_is_not_lent_to_another_model_or_training_set(llava: Mllm, train: StimulusSet, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def audited(
         part: what was allowed to move.
         method: how.
         trained: what the optimizer moved, by name in the student (``tuning.adapters.trainable``).
-        before: ``snapshot`` of the part before the run.
+        before: ``of_part`` of the untouched model.
         sha256_before: ``outside`` before the run.
 
     Returns:
@@ -150,10 +150,10 @@ def outside(model: Any, part: Part) -> str:
     return weights_checksum(model, part.parameters)
 
 
-def snapshot(model: Any, part: Part) -> dict[str, torch.Tensor]:
-    """Copies, on the CPU, of what may move; taken before adapters are put on."""
+def of_part(model: Any, part: Part) -> dict[str, torch.Tensor]:
+    """The parameters of a part, as they are: of the untouched model, what they were before tuning."""
     named = dict(model.named_parameters())
-    return {name: named[name].detach().cpu().clone() for name in part.parameters}
+    return {name: named[name].detach() for name in part.parameters}
 
 
 def moves(before: Mapping[str, torch.Tensor], after: Mapping[str, torch.Tensor]) -> dict[str, float]:

@@ -19,6 +19,8 @@ from stimuli.tables import Table
 from tuning.processes import Processes, put, whole
 
 FILE = "checkpoint.safetensors"
+COUPLED = {"order", "decorrelate"}
+"""Constraints that look at the other lessons of a pass."""
 
 
 @dataclass
@@ -54,17 +56,18 @@ def save(
         config: settings of the run.
         crew: all of it must call this; its first process writes.
     """
-    tensors = {f"w.{name}": whole(value) for name, value in parameters.items()}
-    for name, value in parameters.items():
-        tensors |= {f"o.{key}.{name}": whole(part) for key, part in optimizer.state.get(value, {}).items()}
-    tensors |= {f"b.{name}": value for name, value in state.best.items()}
-    tensors |= {f"r.{name}": value for name, value in _random().items()}
+    if crew.first or crew.sharded:
+        tensors = {f"w.{name}": whole(value) for name, value in parameters.items()}
+        for name, value in parameters.items():
+            tensors |= {f"o.{key}.{name}": whole(part) for key, part in optimizer.state.get(value, {}).items()}
+        tensors |= {f"b.{name}": value for name, value in state.best.items()}
+        tensors |= {f"r.{name}": value for name, value in _random().items()}
     if crew.first:
         told = {"step": state.step, "elapsed": state.elapsed, "history": state.history, "validation": state.validation}
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f"{FILE}.tmp"
         metadata = {"state": json.dumps(told), "config": json.dumps(config)}
-        save_file({name: value.contiguous().clone() for name, value in tensors.items()}, temporary, metadata)
+        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, metadata)
         with open(temporary, "rb") as handle:
             os.fsync(handle.fileno())
         temporary.replace(folder / FILE)
@@ -81,7 +84,8 @@ def resume(folder: Path | None, parameters: Mapping[str, torch.Tensor], optimize
     if folder is None or found is None:
         return State()
     told, saved = json.loads(found["state"]), json.loads(found["config"])
-    changed = difference(saved, json.loads(json.dumps(config)))
+    free = () if COUPLED & set(config["constraint"] or ()) else ("micro_batch",)  # how a step is cut changes rounding alone
+    changed = difference(*({k: v for k, v in own.items() if k not in free} for own in (saved, json.loads(json.dumps(config)))))
     if changed:
         raise InputError(
             f"The folder {folder} holds another tuning run, half done ({changed}). Give another folder, or the same settings to go on."
@@ -121,13 +125,12 @@ def _like(parameter: torch.Tensor, part: torch.Tensor) -> torch.Tensor:
 
 def _random() -> dict[str, torch.Tensor]:
     states = {"cpu": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        states |= {f"cuda{number}": state for number, state in enumerate(torch.cuda.get_rng_state_all())}
+    if torch.cuda.is_initialized():
+        states["cuda"] = torch.cuda.get_rng_state()
     return states
 
 
 def _restore(states: Mapping[str, torch.Tensor]) -> None:
     torch.set_rng_state(states["cpu"])
-    for name, state in states.items():
-        if name.startswith("cuda") and int(name[4:]) < torch.cuda.device_count():
-            torch.cuda.set_rng_state(state, int(name[4:]))
+    if "cuda" in states and torch.cuda.is_initialized():
+        torch.cuda.set_rng_state(states["cuda"])

@@ -39,6 +39,19 @@ def copy_for(model: Any, part: Part) -> Any:
     return twin.eval()
 
 
+def own_adapted(student: Any) -> None:
+    """Give the layers that wear adapters weights of their own, so that merging writes into no shared memory.
+
+    Args:
+        student: a ``PeftModel`` whose model shares its weights with the original. Quantised weights are replaced by merging, not
+            written into.
+    """
+    for module in student.modules():
+        weight = getattr(getattr(module, "base_layer", None), "weight", None)
+        if isinstance(weight, nn.Parameter) and type(weight) is nn.Parameter:
+            weight.data = weight.data.clone()
+
+
 def _parameter(value: nn.Parameter, own: bool) -> nn.Parameter:
     if type(value) is not nn.Parameter:  # quantised, with a state of its own
         return copy.deepcopy(value) if own else value

@@ -29,6 +29,10 @@ DECAY, BETAS = 0.01, (0.9, 0.98)
 """Of AdamW (Loshchilov and Hutter 2019)."""
 
 
+class Diverged(InputError):
+    """A loss or a gradient is not a number."""
+
+
 @dataclass(frozen=True)
 class Run:
     """Everything that a run is made of."""
@@ -60,7 +64,8 @@ def learn(run: Run, progress: bool = True) -> tuple[State, Mapping[str, nn.Param
         Where the run ended, and what was trained, the best weights put back if there was early stopping; parts of it if sharded.
 
     Raises:
-        InputError: a loss that is not a number, or a checkpoint of another run.
+        Diverged: a loss or a gradient that is not a number; the last checkpoint is from before.
+        InputError: a checkpoint of another run.
     """
     optimizer: Any = torch.optim.AdamW(list(run.parameters.values()), lr=run.plan.lr, weight_decay=DECAY, betas=BETAS)
     student, optimizer = run.crew.prepare(run.objective.student, optimizer)
@@ -116,19 +121,24 @@ def _step(run: Run, optimizer: Any, state: State) -> dict[str, Any]:
         for name, value in {"loss": loss, **parts}.items():
             found[name] = found.get(name, 0.0) + value.item()
     summed = dict(zip(found, crew.sums(torch.tensor(list(found.values()), dtype=torch.float64)).tolist(), strict=True))
-    if not np.isfinite(summed["loss"]):
-        raise InputError(
-            f"The loss is {summed['loss']} at step {state.step} while tuning '{run.name}'. Lower lr (it is {plan.lr:g}) or load the "
-            "model in float32."
-            + (
-                f" The checkpoint of the last {plan.checkpoint_every} steps is kept in {run.out}."
-                if run.out is not None
-                else ""
-            )
-        )
+    _refuse_divergence("loss", summed["loss"], run, state)
     norm = crew.accelerator.clip_grad_norm_(list(run.parameters.values()), CLIP)
+    gradient = float(whole(norm)) if norm is not None else None
+    if gradient is not None:
+        _refuse_divergence("norm of the gradient", gradient, run, state)
     optimizer.step()
-    return {"step": state.step, **summed, "rate": rate, "gradient": float(whole(norm)) if norm is not None else None}
+    return {"step": state.step, **summed, "rate": rate, "gradient": gradient}
+
+
+def _refuse_divergence(what: str, value: float, run: Run, state: State) -> None:
+    """Stop before a step that would spoil the weights."""
+    if np.isfinite(value):
+        return
+    kept = f" The checkpoint of the last {run.plan.checkpoint_every} steps is kept in {run.out}." if run.out is not None else ""
+    raise Diverged(
+        f"The {what} is {value} at step {state.step} while tuning '{run.name}'. Lower lr (it is {run.plan.lr:g}) or load the model in "
+        f"float32.{kept}"
+    )
 
 
 def _evaluate(run: Run, state: State) -> bool:
@@ -160,5 +170,5 @@ def _stalled(validation: Table, patience: int | None) -> bool:
     """Whether the last ``patience`` evaluations brought nothing better than the best before them."""
     if patience is None or len(validation) <= patience:
         return False
-    losses = [row["loss"] for row in validation]
+    losses = [row["loss"] if np.isfinite(row["loss"]) else np.inf for row in validation]
     return int(np.argmin(losses)) < len(losses) - patience

@@ -20,7 +20,7 @@ T = TypeVar("T")
 class Processes:
     """What of a step is this process's, and how the processes agree; accelerate does the work.
 
-    A sharded run (FSDP, DeepSpeed) is set by accelerate's own configuration, in the environment of the processes.
+    A sharded run (FSDP) is set by accelerate's own configuration, in the environment of the processes.
     """
 
     def __init__(self, mllm: Mllm) -> None:
@@ -30,11 +30,15 @@ class Processes:
             mllm: the model that will be tuned, for its device.
 
         Raises:
-            InputError: several processes, and the model is on another device than this one's.
+            InputError: DeepSpeed; or several processes, and the model is on another device than this one's.
         """
         from accelerate import Accelerator, DistributedDataParallelKwargs
         from accelerate.state import AcceleratorState
 
+        if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() == "true":
+            raise InputError(
+                "DeepSpeed was asked for (ACCELERATE_USE_DEEPSPEED). Expected plain processes or FSDP. Leave it out."
+            )
         on_cpu = mllm.device.type == "cpu"
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             AcceleratorState._reset_state(reset_partial_state=True)  # another model of this session may be elsewhere
@@ -42,7 +46,7 @@ class Processes:
         self.accelerator = Accelerator(cpu=on_cpu, kwargs_handlers=[unused])
         if on_cpu and self.accelerator.num_processes > 1 and os.environ.get("ACCELERATE_USE_FSDP", "").lower() == "true":
             self._shard_on_cpu()
-        self.sharded = str(self.accelerator.distributed_type).rpartition(".")[2] in ("FSDP", "DEEPSPEED")
+        self.sharded = str(self.accelerator.distributed_type).rpartition(".")[2] == "FSDP"
         """Whether each process holds a part of the weights only."""
         self.rank, self.world = self.accelerator.process_index, self.accelerator.num_processes
         self.first = self.rank == 0

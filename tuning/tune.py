@@ -17,9 +17,9 @@ from hooks.words import word_embeddings
 from stimuli.tables import write_text
 from stimuli.types import Stimulus
 from tuning.adapters import trainable
-from tuning.audit import audited, outside, snapshot
+from tuning.audit import audited, of_part, outside
 from tuning.constraints import NEEDS_PAIRS
-from tuning.copies import copy_for
+from tuning.copies import own_adapted
 from tuning.heldout import held_out_lessons, split_references
 from tuning.lessons import REPLAY_IMAGES, Lesson, fingerprint, own_words, prepare, refuse_held_out
 from tuning.loop import Run, learn
@@ -31,13 +31,15 @@ from tuning.recompute import recomputed
 from tuning.saved import CARD, save_adapter
 from tuning.schedule import Plan
 from tuning.settings import VALIDATION, check, check_numbers, check_processes, default_rate, room
-from tuning.tuned import Tuned, finished, kept_replays, renamed, save
+from tuning.tuned import ADAPTER, Tuned, copy_of, finished, kept_replays, renamed, save
 from tuning.untouched import Untouched
 from tuning.upstream import remembered
 
 Method = Literal["full", "lora", "dora"]
-ADAPTER = "adapter"
-"""Folder of the adapter below that of a run."""
+
+
+REPEATS = 2
+"""Times that an image must be shown on average for remembering to be worth it: new images are computed one by one."""
 
 
 def tune(
@@ -108,7 +110,7 @@ def tune(
             until the end.
         recompute: keep fewer activations and compute them again in the backward pass (gradient checkpointing).
         remember: bytes of what frozen parts give that are kept, so that they run once per image (``tuning.upstream``); by default a
-            quarter of the memory that is free, at most 4 GiB; 0 to switch it off.
+            quarter of the memory that is free, at most 4 GiB, and none where images are shown less than twice; 0 to switch it off.
         checkpoint_every: steps between checkpoints in ``out``.
         seed: of batches and adapters; the same seed gives the same weights on CPU.
         progress: show a progress bar.
@@ -124,9 +126,9 @@ def tune(
     """
     constraints = check(component, method, constraint, constraint_weight, only)
     check_numbers(steps, seconds, batch_size, micro_batch, replay, quality)
-    refuse_held_out(train, held_out)
     part = find_part(mllm.model, mllm.stages, component, only)
     train, watched = split_references(train, validation or (VALIDATION if patience else 0.0), seed)
+    refuse_held_out([*train, *watched], held_out)
     config: dict[str, Any] = {
         "component": component,
         "method": method,
@@ -164,11 +166,13 @@ def tune(
     if replay > 0:
         lessons = replace(lessons, replays=kept_replays(folder, train, own, config, crew))
     torch.manual_seed(seed)
-    model = copy_for(mllm.model, part)
-    before, rest = snapshot(model, part), outside(model, part)
+    model = copy_of(mllm, part, method)
+    rest = outside(model, part)
     student, parameters = trainable(model, part, method, lora_rank)
     kinds = as_float32(parameters)
     kept = room(mllm.device) if remember is None else remember
+    if crew.sharded or (remember is None and steps and steps * batch_size < REPEATS * len(train)):
+        kept = 0  # shards are gathered in step by all processes; and what is shown once need not be remembered
     untouched = Untouched(mllm, kept // 4)
     weights = weights_of(replay if lessons.replays else 0.0, quality, constraints)
     scale = token_scale(mllm, train, seed) if constraints else 1.0
@@ -181,6 +185,8 @@ def tune(
                   component + ("+constraint" if constraints else ""), folder, around_passes(mllm, precision),
                   lambda batch: memory.show([lesson.stimulus.id for lesson in batch]))  # fmt: skip
         state, learnt = learn(run, progress)
+    for value in learnt.values():
+        value.grad = None
     processes = {"count": crew.world, "sharded": any(hasattr(value, "device_mesh") for value in learnt.values())}
     if crew.sharded:
         model, student, parameters = _put_together(mllm, part, method, lora_rank, learnt)
@@ -189,9 +195,10 @@ def tune(
         shutil.rmtree(folder / ADAPTER, ignore_errors=True)  # of a run that ended between adapter and record
         save_adapter(student, folder / ADAPTER, "")
     if method != "full":
+        own_adapted(student)
         model = student.merge_and_unload()
     model.eval().requires_grad_(False)
-    audit = audited(model, mllm.stages, part, method, parameters, before, rest)
+    audit = audited(model, mllm.stages, part, method, parameters, of_part(mllm.model, part), rest)
     tuned = Tuned(renamed(mllm, model, config), audit, state.history, config, state.validation, processes)
     if folder is not None and crew.first:
         if method != "full":
@@ -205,7 +212,7 @@ def _put_together(
     mllm: Mllm, part: Part, method: Method, rank: int, sharded: Mapping[str, torch.nn.Parameter]
 ) -> tuple[Any, Any, dict[str, torch.nn.Parameter]]:
     """A copy that is whole, with what the processes hold in parts."""
-    model = copy_for(mllm.model, part)
+    model = copy_of(mllm, part, method)
     student, parameters = trainable(model, part, method, rank)
     for name, value in parameters.items():
         value.data = whole(sharded[name]).to(value.device)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from hooks.checksum import weights_checksum
 from hooks.load import Mllm
+from hooks.quiet import quiet
 from hooks.store import difference
 from stimuli.errors import InputError
 from stimuli.tables import Table, write_json
@@ -20,13 +21,13 @@ from stimuli.types import Stimulus
 from tuning import checkpoints
 from tuning.audit import Audit
 from tuning.card import model_card
-from tuning.copies import copy_for
+from tuning.copies import copy_for, own_adapted
 from tuning.lessons import Lesson, replayed
 from tuning.parts import Part, find_part
 from tuning.processes import Processes
 from tuning.saved import save_checkpoint
 
-RECORD, WEIGHTS, REPLAYS = "tuning.json", "component.safetensors", "replays.json"
+RECORD, WEIGHTS, REPLAYS, ADAPTER = "tuning.json", "component.safetensors", "replays.json", "adapter"
 
 
 @dataclass(frozen=True)
@@ -70,10 +71,11 @@ def renamed(mllm: Mllm, model: Any, config: Mapping[str, Any]) -> Mllm:
 
 
 def save(tuned: Tuned, part: Part, folder: Path) -> None:
-    """The part's weights, then the record: a folder with a record is a finished run."""
+    """The part's weights (the adapter is there already), then the record: a folder with a record is a finished run."""
     folder.mkdir(parents=True, exist_ok=True)
-    named = dict(tuned.mllm.model.named_parameters())
-    save_file({name: named[name].detach().cpu().contiguous().clone() for name in part.parameters}, folder / WEIGHTS)
+    if tuned.config["method"] == "full":
+        named = dict(tuned.mllm.model.named_parameters())
+        save_file({name: named[name].detach().cpu().contiguous().clone() for name in part.parameters}, folder / WEIGHTS)
     record = {
         "config": tuned.config,
         "audit": asdict(tuned.audit),
@@ -128,11 +130,14 @@ def reopen(mllm: Mllm, folder: str | Path) -> Tuned:
 
 
 def _opened(mllm: Mllm, part: Part, saved: Mapping[str, Any], folder: Path) -> Tuned:
-    model = copy_for(mllm.model, part)
-    named = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, value in load_file(folder / WEIGHTS).items():
-            named[name].copy_(value)
+    model = copy_of(mllm, part, saved["config"]["method"])
+    if saved["config"]["method"] == "full":
+        named = dict(model.named_parameters())
+        with torch.no_grad():
+            for name, value in load_file(folder / WEIGHTS).items():
+                named[name].copy_(value)
+    else:
+        model = _merged(model, folder / ADAPTER)
     audit = Audit(**{**saved["audit"], "trained": tuple(saved["audit"]["trained"])})
     return Tuned(
         renamed(mllm, model, saved["config"]),
@@ -142,6 +147,21 @@ def _opened(mllm: Mllm, part: Part, saved: Mapping[str, Any], folder: Path) -> T
         saved.get("validation", []),
         saved.get("processes", {}),
     )
+
+
+def copy_of(mllm: Mllm, part: Part, method: str) -> Any:
+    """A copy to tune: with weights of its own where they will be trained; adapters train none of the model's."""
+    return copy_for(mllm.model, part if method == "full" else replace(part, parameters=()))
+
+
+def _merged(model: Any, adapter: Path) -> Any:
+    """A copy with an adapter merged into weights of its own."""
+    from peft import PeftModel
+
+    with quiet():
+        student = PeftModel.from_pretrained(model, adapter)
+    own_adapted(student)
+    return student.merge_and_unload().eval().requires_grad_(False)
 
 
 def kept_replays(
