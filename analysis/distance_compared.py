@@ -226,7 +226,7 @@ def _factors(
 def _larger(before: Distances, after: Distances, site: str, label: str) -> dict[str, float]:
     """The larger of the two models' own factors, where they are of different stimuli."""
     a, b = (found.factors.get(site, {}).get(label, {}) for found in (before, after))
-    return {name: max(a[name], b.get(name, 1.0)) for name in a}
+    return {name: float(np.maximum(a[name], b.get(name, 1.0))) for name in a}  # NaN, where it could not be measured, stays
 
 
 def _paired(before: Distances, after: Distances) -> tuple[np.ndarray, np.ndarray, list[str]]:

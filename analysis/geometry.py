@@ -120,8 +120,8 @@ def geometry(
         after: those of another model, such as the tuned one.
         stimuli: which; by default all that both stores hold.
         sites: which; by default all that both stores hold.
-        words: (k, d) embeddings of words, or one array per model, for the modality gap at the projector and in the language model
-            where widths agree; input embeddings say little about late layers, whose features need not live in the input's space.
+        words: (k, d) embeddings of words, or one array per model, for the modality gap at the projector and at ``llm.embed``, where
+            input embeddings live; later features need not live in the input's space.
         across: pairs of sites (from, to); by default what enters the projector and what leaves it.
         n_boot: resamples of references, for the reconstruction alone.
         seed: of blocks, folds, random projections and resamples.
@@ -186,6 +186,8 @@ def jackknife(left_out: np.ndarray, low: float = -np.inf, high: float = np.inf) 
         raise InputError(f"Got {count} blocks of references for a jackknife. Expected at least 3. Show more references.")
     error = float(np.sqrt((count - 1) / count * ((rest - rest.mean()) ** 2).sum()))
     reach = float(t.ppf(0.975, count - 1)) * error
+    if not np.isfinite(error):
+        return Difference(value, float("nan"), float("nan"), float("nan"))
     p = float(2 * t.sf(abs(value) / error, count - 1)) if error > 0 else float(value == 0)
     return Difference(value, float(np.clip(value - reach, low, high)), float(np.clip(value + reach, low, high)), p)
 
@@ -245,7 +247,7 @@ def _measured(site: str, spaces: Mapping[str, list[np.ndarray]], design: _Design
 def _words(site: str, space: np.ndarray, model: str, design: _Design) -> np.ndarray | None:
     """The words' embeddings where they live in the site's space."""
     words = design.words[MODELS.index(model)] if isinstance(design.words, tuple) else design.words
-    near = words is not None and component(site) in ("projector", "llm") and words.shape[1] == space.shape[1]
+    near = words is not None and (component(site) == "projector" or site == "llm.embed") and words.shape[1] == space.shape[1]
     return words if near else None
 
 

@@ -136,6 +136,10 @@ def semantic_distance(
     for site, rows, words in _each(mapping, features):
         found = measure(rows, words, shown.targets, measures)
         values[site], permuted[site] = found.values, word_permutation(found.margins, shown.targets, seed)
+        if (
+            target == "words" and site in mapped_sites
+        ):  # the map was fitted to this very assignment, so that no other can compete with it
+            permuted[site] = {}
         anew[site] = measured_anew(rows, words, shown.targets, shown.labels, shown.taxonomy.classes, measures, blocks)
     if not any(site in values for site in direct):
         raise InputError(

@@ -118,7 +118,7 @@ labels = [str(label) for label in near.labels]
 both = plane(
     first.values,
     second.values,
-    word_embeddings(mllm, list(asked.options.values())).numpy(),
+    word_embeddings(mllm, list(asked.options.values())).cpu().numpy(),
     labels,
     first.ids,
     list(asked.options),

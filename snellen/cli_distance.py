@@ -88,7 +88,7 @@ def distance(
     wanted = MEASURES if measures is None else tuple(part.strip() for part in measures.split(","))
     options: dict[str, Any] = {"taxonomy": taxonomy, "word": words, "measures": wanted, "tokens": tokens, "vision": vision, "seed": seed,
                                "progress": progress}  # fmt: skip
-    _check(options, after, file)
+    _check({**options, "geometry": geometry}, after, file)
     with resumable():
         mllm = loaded(model, load or ())
         tuned = None if after is None else after_model(mllm, after, load or ())
@@ -105,7 +105,7 @@ def distance(
             typer.echo("\nAfter less before, paired over references, Holm over sites and classes")
             _print(changes, CHANGED)
         if geometry:
-            tables |= _geometry(stores, mllm, shown, taxonomy, seed, progress)
+            tables |= _geometry(stores, [mllm, *([] if tuned is None else [tuned])], shown, taxonomy, seed, progress)
         for note in before.notes:
             typer.echo(f"\n{note}")
         if out is not None:
@@ -120,16 +120,25 @@ def _stores(models: Mapping[str, Mllm], shown: Any, progress: bool) -> dict[str,
 
 
 def _geometry(
-    stores: Mapping[str, Store], mllm: Mllm, shown: Any, taxonomy: str, seed: int, progress: bool
+    stores: Mapping[str, Store], models: Sequence[Mllm], shown: Any, taxonomy: str, seed: int, progress: bool
 ) -> dict[str, Table]:
     """The tables of the geometry, and its lines on the screen."""
     from analysis.geometry import geometry as measured
     from hooks.words import word_embeddings
     from stimuli.questions import question
 
-    named = word_embeddings(mllm, list(question("distortion", taxonomy).options.values())).cpu().numpy()
+    wordings = list(question("distortion", taxonomy).options.values())
+    named = [word_embeddings(model, wordings).cpu().numpy() for model in models]
     own = [site for site in stores["before"].sites if site not in ("pixels", "processed")]
-    found = measured(stores["before"], stores.get("after"), stimuli=shown, sites=own, words=named, seed=seed, progress=progress)
+    found = measured(
+        stores["before"],
+        stores.get("after"),
+        stimuli=shown,
+        sites=own,
+        words=(named[0], named[-1]),
+        seed=seed,
+        progress=progress,
+    )
     typer.echo(f"\n{found.note}")
     rows = [row for row in found.table if row["measure"] in ALIKE] or [row for row in found.table if row["measure"] in RANKS]
     _lines(rows, ("site", "model", "measure", "k", "value", "low", "high", "chance"))
@@ -171,6 +180,10 @@ def _check(options: Mapping[str, Any], after: str | None, file: Path | None) -> 
     check_measures(options["measures"])
     if options["word"] not in KINDS:
         raise InputError(f"Got --words {options['word']}; expected one of {', '.join(KINDS)}. Use one of these.")
+    if file is not None and options["geometry"]:
+        raise InputError(
+            f"Got --out {file} and --geometry; expected a folder, since there are several tables. Give --out {file.stem}."
+        )
     if after is not None and file is not None:
         raise InputError(
             f"Got --out {file} and two models; expected a folder, since there are two tables. Give --out {file.stem}."

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,7 +90,11 @@ def test_vision_sites_are_mapped_and_say_so(found: Distances) -> None:
 
 
 def test_a_map_onto_the_words_says_that_it_is_a_probe(llava: Mllm, shown: StimulusSet, stored: Store) -> None:
-    found = semantic_distance(llava, shown, store=stored, vision="words", measures=("centred",), n_boot=20, progress=False)
+    how: Any = {"store": stored, "measures": ("centred", "margin"), "n_boot": 20, "progress": False}
+    found = semantic_distance(llava, shown, vision="words", **how)
+    assert "margin_p" not in found.row("vision.0"), "the map has seen which word is whose: no other assignment can compete"
+    assert "margin_p" in found.row("projector")
+    assert "margin_p" in semantic_distance(llava, shown, vision="projector", **how).row("vision.0")
     assert any("only show what is linearly decodable" in note for note in found.notes)
     assert "zero_shot" not in found.row("vision.0") and "centred_high" in found.row("vision.0")
 

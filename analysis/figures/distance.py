@@ -92,7 +92,7 @@ def _points(ax: Any, plane: Mapping[str, Any], classes: Sequence[str], when: str
     for i, name in enumerate(classes):
         own = [p for p in plane["points"] if p["when"] == when and p["label"] == name]
         shown = ax.scatter([p["x"] for p in own], [p["y"] for p in own], s=9, alpha=0.35 if pale else 0.65, lw=0.2, label=name,
-                           color=CLASS_COLOURS[i % 9], marker=CLASS_MARKERS[i % 9])  # fmt: skip
+                           color=CLASS_COLOURS[i % 9], marker=CLASS_MARKERS[(i + i // 9) % 9])  # fmt: skip
         shown.set_zorder(2)
 
 
