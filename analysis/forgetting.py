@@ -28,6 +28,8 @@ GENERAL = (
 """Questions about the content that have nothing to do with quality; ours."""
 SCORED = ("colour", "shape", "quality")
 """Shares of right answers, where the truth is known."""
+REHEARSED = ("description", "colour", "shape", "quality", "quality SRCC")
+"""Measures of answers to the questions that tuning replays (``tuning.lessons.REPLAYED``)."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,7 @@ def knowledge(
     """
     how: dict[str, Any] = {"out": out, "batch_size": batch_size, "progress": progress}
     captions = captions_kept(mllm, stimuli, n_boot=n_boot, seed=seed, **how)
-    try:
-        known_truth(stimuli)
-        scores = quality(mllm, stimuli, n_boot=n_boot, seed=seed, **how)["q-align"]
-    except InputError:
-        scores = None
+    scores = quality(mllm, stimuli, n_boot=n_boot, seed=seed, **how)["q-align"] if _has_truth(stimuli) else None
     clean = [s for s in stimuli if s.type is None] or list(stimuli)
     asks = [Ask(f"general-{number}", text, max_new_tokens=max_new_tokens) for number, text in enumerate(questions)]
     found = respond(mllm, clean, asks, **how) if asks else {}
@@ -85,6 +83,14 @@ def knowledge(
     return Knowledge(captions, scores, rows)
 
 
+def _has_truth(stimuli: StimulusSet | Sequence[Stimulus]) -> bool:
+    try:
+        known_truth(stimuli)
+    except InputError:
+        return False
+    return True
+
+
 def forgotten(before: Knowledge, after: Knowledge, n_boot: int = 1000, seed: int = 0) -> Table:
     """How what a model knows has changed, paired over the same images, intervals over references, Holm over the measures.
 
@@ -92,8 +98,13 @@ def forgotten(before: Knowledge, after: Knowledge, n_boot: int = 1000, seed: int
     ``description`` and ``general answers`` are the token F1 of an answer with that before tuning (SQuAD's, Rajpurkar et al. 2016), so
     that before is 1 and the change is what is lost.
 
+    ``rehearsed`` tells measures of what tuning replays, the description (of which ``colour`` and ``shape`` are read) and the quality
+    word, from ``general answers``, to questions that tuning never asks. That the former last shows that replays work, on images that
+    were not replayed; what is lost where nothing is rehearsed (also of the former, if tuning had no replays) shows in the latter alone.
+
     Returns:
-        Rows: measure, n, before, after, after_low, after_high, change, low, high, p, p_holm. Measures without a truth are left out.
+        Rows: measure, n, before, after, after_low, after_high, change, low, high, p, rehearsed, p_holm. Measures without a truth are
+        left out.
     """
     rows: Table = []
     first = {row["id"]: row for row in before.captions.table}
@@ -154,5 +165,5 @@ def _ranks(old: Quality | None, new: Quality | None, n_boot: int, seed: int) -> 
 def _told(name: str, n: int, before: float, after: Interval, change: Difference) -> dict[str, Any]:
     return {
         "measure": name, "n": n, "before": float(before), "after": after.value, "after_low": after.low, "after_high": after.high,
-        "change": change.value, "low": change.low, "high": change.high, "p": change.p,
+        "change": change.value, "low": change.low, "high": change.high, "p": change.p, "rehearsed": name in REHEARSED,
     }  # fmt: skip

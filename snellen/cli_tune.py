@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,13 +10,17 @@ import typer
 
 from snellen.cli_options import Images, Levels, Loading, Progress, Seed, first, resumable, shared, whole_numbers
 
+ALONE = {"method": "--method", "rank": "--rank", "only": "--only", "lr": "--lr", "patience": "--patience"}
+"""Options of a component that is tuned alone."""
+
 
 def tune(
+    context: typer.Context,
     components: Annotated[
         list[str],
         typer.Argument(
             help="vision, projector, llm, a range of layers (vision.3-5) or a union (vision+projector); several are compared at matched "
-            "budgets"
+            "budgets, with the constraint where +constraint ends the name"
         ),
     ],
     model: Annotated[str, typer.Option(help="embedded, embedded-template, a checkpoint folder or a hub id")] = "embedded",
@@ -68,6 +72,8 @@ def tune(
     from tuning.constraints import NEEDS_PAIRS, parse_constraint
     from tuning.settings import check
 
+    if len(components) > 1:
+        _check_several(components, [name for name in ALONE if _given(context, name)], constraint)
     for name in components:
         check(component_of(name), method, None if len(components) > 1 else constraint, only=only)
     steps = steps if steps or seconds else 200
@@ -91,6 +97,36 @@ def tune(
                          constraint=constraint, lora_rank=rank, patience=patience, **common)  # fmt: skip
     if first():
         _say(done, components[0], out)
+
+
+def _given(context: typer.Context, name: str) -> bool:
+    """Whether an option was said, also if it is the default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")
+
+
+def _check_several(components: Sequence[str], alone: Sequence[str], constraint: str | None) -> None:
+    """Refuse what a comparison of components would not heed, before anything is loaded.
+
+    Raises:
+        InputError: options of one component, a constraint that no component has, or several processes.
+    """
+    from snellen.results import CONSTRAINED
+    from snellen.teaching import refuse_processes
+    from stimuli.errors import InputError
+
+    refuse_processes()
+    if alone:
+        raise InputError(
+            f"Got {', '.join(ALONE[name] for name in alone)} with several components ({', '.join(components)}). Comparing them chooses these "
+            "itself: all weights at equal steps and seconds, LoRA of matched rank at equal parameters (--budgets), several learning rates "
+            "(--rates). Leave it out, or tune one component at a time."
+        )
+    if constraint and not any(name.endswith(CONSTRAINED) for name in components):
+        raise InputError(
+            f"Got --constraint {constraint} with {', '.join(components)}, none of which ends in {CONSTRAINED}. Expected to be told which of "
+            f"them it shapes. Write, for example, vision{CONSTRAINED}, or leave --constraint out."
+        )
 
 
 def _numbers(text: str) -> list[float]:
@@ -157,16 +193,27 @@ def _compare(
             "Got --test 0 with several components; comparing them needs references to report on. Leave --test out."
         )
     done = teach(mllm, train, shown, components, budgets=budgets, rates=rates, out=out, **how)
-    draw_matched(done.as_dict(), out / "figures")
+    measured = [row for row in done.matrix if row["unchanged"] is not None]
+    if measured:
+        draw_matched({**done.as_dict(), "matrix": measured}, out / "figures")
     base = done.base["balanced_accuracy"]
     typer.echo(f"balanced accuracy as loaded {_share(base)}, chance {_share(done.base['chance'])}")
     for row in done.matrix:
-        typer.echo(
-            f"  {row['budget']:10} {row['component']:20} {_share(row['balanced_accuracy']):>7}  gain {_share(row['gain'])} "
-            f"[{_share(row['gain_low'])}, {_share(row['gain_high'])}]  {row['n_trained']:,} numbers, {row['steps']} steps, "
-            f"{row['seconds']:.0f} s, rate {row['rate']:.2g}"
-        )
+        typer.echo(_line(row))
     typer.echo(f"tables and figures in {out}")
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    """One component at one budget."""
+    start = f"  {row['budget']:10} {row['component']:20} "
+    if row["unchanged"] is None:
+        return f"{start}not measured: {row['note']}; lower --rates"
+    edge = ", the lowest or highest tried: a better one may lie beyond it (--rates)" if row["edge"] else ""
+    return (
+        f"{start}{_share(row['balanced_accuracy']):>7}  gain {_share(row['gain'])} [{_share(row['gain_low'])}, "
+        f"{_share(row['gain_high'])}]  {row['n_trained']:,} numbers, {row['steps']} steps, {row['seconds']:.0f} s, rate "
+        f"{row['rate']:.2g}{edge}"
+    )
 
 
 def register(app: typer.Typer) -> None:

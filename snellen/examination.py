@@ -289,7 +289,8 @@ def _distance(
     mllm: Mllm, base: Seen, arms: Mapping[str, tuple[Tuned, Seen]], shown_arm: str | None, settings: ExamConfig
 ) -> dict[str, Any]:
     compared = {n: compare(base.distances, seen.distances, settings.n_boot, settings.seed) for n, (_, seen) in arms.items()}
-    result: dict[str, Any] = {"base": base.distances.table, "compare": compared, "shown_arm": shown_arm, "plane": None}
+    about = {"words": base.distances.words, "notes": list(base.distances.notes)}
+    result: dict[str, Any] = {"base": base.distances.table, **about, "compare": compared, "shown_arm": shown_arm, "plane": None}
     if shown_arm is not None:
         asked = question("distortion", settings.taxonomy)
         first, second = (seen.store.read("projector") for seen in (base, arms[shown_arm][1]))

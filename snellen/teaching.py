@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import gc
+import math
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from analysis.forgetting import Knowledge, forgotten, knowledge
 from analysis.perception import Answers, ask, compare_answers
@@ -18,16 +21,22 @@ from stimuli.errors import InputError
 from stimuli.tables import Table, write_csv, write_json
 from stimuli.types import Stimulus, StimulusSet
 from tuning.adapters import count, rank_for
-from tuning.lessons import own_words, refuse_held_out
-from tuning.parts import find_part
+from tuning.lessons import REPLAY_IMAGES, own_words, refuse_held_out
+from tuning.loop import Diverged
+from tuning.parts import Part, find_part
 from tuning.settings import VALIDATION, check, default_rate
 from tuning.tune import tune
-from tuning.tuned import Tuned
+from tuning.tuned import Tuned, reopen
 
-Budget = Literal["steps", "parameters", "seconds"]
 BUDGETS = ("steps", "parameters", "seconds")
 RATES = (0.3, 1.0, 3.0)
 """Factors on the learning rate that suits a component."""
+SHARED = ("batch_size", "micro_batch", "replay", "replay_images", "quality", "precision", "recompute", "remember", "checkpoint_every",
+          "constraint_weight", "held_out")  # fmt: skip
+"""Arguments of ``tune`` that are one for all runs; the others are what is compared or chosen."""
+MISSED = 0.1
+"""Share by which a component may miss the number of parameters that was asked for."""
+MEASURED = ("balanced_accuracy", "balanced_low", "balanced_high", "gain", "gain_low", "gain_high", "p")
 
 
 @dataclass(frozen=True)
@@ -35,10 +44,13 @@ class Teaching:
     """Components taught alone at matched budgets."""
 
     rates: Table
-    """One row per run: component, budget, method, rank, numbers trained, steps, seconds, rate, loss on watched references, chosen."""
+    """One row per run: component, budget, method, rank, numbers trained, their ``deviation`` from the target (a share; at equal
+    parameters), steps, seconds, factor, rate, loss on watched references, chosen, edge, note. A run that diverged has an infinite loss,
+    and its note says so. ``edge`` marks a chosen factor that is the lowest or highest of those tried: the best rate may lie beyond,
+    so that this component may lose for want of tuning."""
     matrix: Table
     """One row per component and budget, of the run at the best rate: balanced accuracy and its paired gain over the base, with
-    intervals over references and Holm over the rows."""
+    intervals over references and Holm over the rows. Where every rate diverged, the numbers are NaN and ``note`` says so."""
     forgotten: Table = field(repr=False)
     """``analysis.forgetting.forgotten`` of the same runs, with ``component`` and ``budget``."""
     base: dict[str, Any]
@@ -75,6 +87,7 @@ def teach(
     n_boot: int = 1000,
     seed: int = 0,
     progress: bool = True,
+    ask_batch_size: int = 32,
     out: str | Path | None = None,
     **how: Any,
 ) -> Teaching:
@@ -83,7 +96,8 @@ def teach(
     Three ways to make it fair, each of which favours another: equal ``steps`` (all weights of each), equal ``parameters`` (LoRA, the
     rank of each chosen so that as many numbers train), equal ``seconds`` of wall time (all weights; where frozen parts are computed
     once, a component gets more steps). In each, a component is tuned at several learning rates, and the rate is chosen by the loss on
-    training references that are watched and not learnt, never on the stimuli that are reported.
+    training references that are watched and not learnt, never on the stimuli that are reported. A rate that diverges loses; of the
+    runs, only the best model is kept in memory.
 
     Args:
         mllm: the model; untouched.
@@ -93,60 +107,53 @@ def teach(
         budgets: of ``steps``, ``parameters``, ``seconds``.
         rates: factors on the default rate of each component.
         steps: of every run but those at equal time.
-        parameters: numbers that train at equal parameters; by default what LoRA of rank 8 trains in the smallest component.
+        parameters: numbers that train at equal parameters; by default what LoRA of rank 8 trains in the smallest component, or, where
+            that is more, what rank 1 trains in the largest.
         seconds: of wall time; by default what the slowest component took for its steps at equal steps.
-        validation: share of the training references that choose the rate.
+        validation: share of the training references that choose the rate, above 0.
         constraint: as ``tune`` takes it.
         taxonomy: name or file.
         n_boot: resamples of references.
         seed: of everything.
         progress: show progress bars.
+        ask_batch_size: images per forward pass of the questions before and after.
         out: folder: one run per subfolder, each gone on with after a stop; then tables and JSON.
-        **how: further arguments of ``tune``.
+        **how: further arguments of ``tune``, of ``SHARED``.
 
     Raises:
-        InputError: unknown budget or component, or training references among the reported ones.
+        InputError: unknown budget or component; an argument that is not shared; training references among the reported ones;
+            ``parameters`` that a component cannot meet; several processes.
     """
-    _check(budgets, rates, components, constraint, seconds)
+    _check(budgets, rates, components, constraint, seconds, validation)
+    _check_shared(how)
+    refuse_processes()
     refuse_held_out(train, stimuli.references)
     root = Path(out) if out is not None else None
     parts = {name: find_part(mllm.model, mllm.stages, component_of(name)) for name in components}
-    target = parameters or min(count(mllm.model, part, "lora", 8) for part in parts.values())
-    replays = cache(lambda: own_words(mllm, train, seed=seed, progress=progress))
+    target, ranks = equal_ranks(mllm, parts, parameters) if "parameters" in budgets else (None, {})
+    images, at_once = how.get("replay_images", REPLAY_IMAGES), 4 * (how.get("micro_batch") or 16)
+    replays = cache(lambda: own_words(mllm, train, images, seed, progress, batch_size=at_once))
     fixed = {"validation": validation, "taxonomy": taxonomy, "seed": seed, "progress": progress, "replays": replays, **how}
-    about: dict[str, Any] = {"n_boot": n_boot, "seed": seed, "progress": progress}
+    about: dict[str, Any] = {"n_boot": n_boot, "seed": seed, "progress": progress, "batch_size": ask_batch_size}
     answered = ask(mllm, stimuli, taxonomy=taxonomy, out=root and root / "answers" / "base", **about)
     knew = knowledge(mllm, stimuli, out=root and root / "answers" / "base", **about)
+    setting = _Setting(mllm, train, stimuli, tuple(rates), constraint, root, fixed, about, answered, knew)
     tried: Table = []
     matrix: Table = []
     lost: Table = []
     for budget in sorted(budgets, key=BUDGETS.index):
-        time = seconds or max((row["seconds"] for row in tried if row["budget"] == "steps"), default=0.0)
+        time = seconds or max((row["seconds"] or 0.0 for row in tried if row["budget"] == "steps"), default=0.0)
         for name, part in parts.items():
             course: dict[str, Any] = {"steps": steps}
             if budget == "parameters":
-                course |= {"method": "lora", "lora_rank": rank_for(mllm.model, part, target)}
+                course |= {"method": "lora", "lora_rank": ranks[name]}
             if budget == "seconds":
                 course = {"steps": None, "seconds": time}
-            course |= {"constraint": constraint if name.endswith(CONSTRAINED) else None}
-            best: Tuned | None = None
-            for factor in rates:
-                rate = factor * default_rate(mllm, part, course.get("method", "full"))
-                folder = root and root / f"{budget}-{name}-{factor:g}"
-                tuned = tune(mllm, train, component_of(name), lr=rate, evaluate_every=10**9, out=folder, **course, **fixed)
-                tried.append(_tried(name, budget, factor, tuned))
-                if best is None or tuned.validation[-1]["loss"] < best.validation[-1]["loss"]:
-                    best = tuned
-            assert best is not None
-            own = [row for row in tried[-len(rates) :] if row["rate"] == best.config["lr"]]
-            own[0]["chosen"] = True
-            row, kept = _measured(
-                best, stimuli, answered, knew, taxonomy, root and root / "answers" / f"{budget}-{name}", about
-            )
-            matrix.append({**own[0], **row})
-            lost += [{"component": name, "budget": budget, **line} for line in kept]
-    for row, p in zip(matrix, holm([row["p"] for row in matrix]), strict=True):
-        row["p_holm"] = p
+            runs, row, kept = setting.taught(name, part, budget, course, target)
+            tried += runs
+            matrix.append(row)
+            lost += kept
+    _adjust(matrix)
     base = {key: getattr(answered, key) for key in ("balanced_accuracy", "balanced_low", "balanced_high", "chance")}
     config = {"components": list(components), "budgets": list(budgets), "rates": list(rates), "steps": steps, "parameters": target,
               "seconds": seconds, "train": len(train), "stimuli": len(stimuli), "seed": seed}  # fmt: skip
@@ -156,14 +163,174 @@ def teach(
     return done
 
 
+def equal_ranks(mllm: Mllm, parts: Mapping[str, Part], parameters: int | None = None) -> tuple[int, dict[str, int]]:
+    """How many numbers train at equal parameters, and the LoRA rank of each component that meets it as nearly as may be.
+
+    Args:
+        mllm: the model.
+        parts: by the component's name.
+        parameters: how many; by default what rank 8 trains in the smallest component, or, where that is more, what rank 1 trains in
+            the largest, which has no smaller adapter.
+
+    Raises:
+        InputError: a given number that a component misses by more than ``MISSED``.
+    """
+    model = mllm.model
+    target = parameters or max(
+        min(count(model, part, "lora", 8) for part in parts.values()),
+        max(count(model, part, "lora", 1) for part in parts.values()),
+    )
+    ranks = {name: rank_for(model, part, target) for name, part in parts.items()}
+    reached = {name: count(model, part, "lora", ranks[name]) for name, part in parts.items()}
+    worst = max(reached, key=lambda name: abs(reached[name] / target - 1))
+    if parameters and abs(reached[worst] / parameters - 1) > MISSED:
+        raise InputError(
+            f"Got parameters={parameters}, but the nearest that LoRA trains in '{worst}' is {reached[worst]} (rank {ranks[worst]}). Expected "
+            f"a number that each component meets within {MISSED:.0%}. Give parameters={reached[worst]}, or leave it out."
+        )
+    return target, ranks
+
+
+def refuse_processes() -> None:
+    """Several components are compared by one process.
+
+    Raises:
+        InputError: torchrun started more.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError(
+            f"Got {os.environ['WORLD_SIZE']} processes (WORLD_SIZE) to compare components. Expected one. Start without torchrun, or tune "
+            "them one by one: torchrun --nproc-per-node 2 -m snellen tune vision --out runs/vision."
+        )
+
+
+@dataclass(frozen=True)
+class _Setting:
+    """What all runs have in common."""
+
+    mllm: Mllm
+    train: Sequence[Stimulus]
+    stimuli: StimulusSet
+    rates: tuple[float, ...]
+    constraint: str
+    root: Path | None
+    fixed: Mapping[str, Any]
+    about: Mapping[str, Any]
+    answered: Answers
+    knew: Knowledge
+
+    def taught(
+        self, name: str, part: Part, budget: str, course: Mapping[str, Any], target: int | None
+    ) -> tuple[Table, dict[str, Any], Table]:
+        """One component at one budget: a row per rate, that of the matrix, and what was forgotten."""
+        course = {**course, "constraint": self.constraint if name.endswith(CONSTRAINED) else None}
+        rows = [self._blank(name, part, budget, factor, course, target) for factor in self.rates]
+        if budget == "seconds" and not course["seconds"]:
+            return [], _unmeasured(rows[0], "every run at equal steps diverged, so that no time is known"), []
+        best = self._best(rows, course)
+        if best is None:
+            return rows, _unmeasured(rows[0], "every rate diverged"), []
+        chosen = next(row for row in rows if row["chosen"])
+        row, kept = self._measured(best, self.root and self.root / "answers" / _folder(chosen))
+        return rows, {**chosen, **row}, [{"component": name, "budget": budget, **line} for line in kept]
+
+    def _blank(
+        self, name: str, part: Part, budget: str, factor: float, course: Mapping[str, Any], target: int | None
+    ) -> dict[str, Any]:
+        """The row of a run, before it."""
+        method, rank = course.get("method", "full"), course.get("lora_rank")
+        n = count(self.mllm.model, part, method, rank or 1)
+        return {
+            "component": name, "budget": budget, "method": method, "rank": rank, "n_trained": n,
+            "deviation": n / target - 1 if target and budget == "parameters" else None, "steps": None, "seconds": None,
+            "factor": factor, "rate": factor * default_rate(self.mllm, part, method), "loss": math.inf, "chosen": False, "edge": False,
+            "note": "",
+        }  # fmt: skip
+
+    def _best(self, rows: Table, course: Mapping[str, Any]) -> Tuned | None:
+        """Tune at each rate, fill in the rows, and mark the best; with a folder, no model but the best is in memory at the end."""
+        best: Tuned | None = None
+        chosen: dict[str, Any] | None = None
+        for row in rows:
+            gc.collect()  # the last model: once accelerate ran it, it refers to itself
+            tuned = self._run(row, course)
+            if tuned is not None and (chosen is None or row["loss"] < chosen["loss"]):
+                chosen, best = row, tuned if self.root is None else None
+            del tuned
+        if chosen is None:
+            return None
+        gc.collect()
+        chosen |= {"chosen": True, "edge": chosen["factor"] in (min(self.rates), max(self.rates))}
+        return best if self.root is None else reopen(self.mllm, self.root / _folder(chosen))
+
+    def _run(self, row: dict[str, Any], course: Mapping[str, Any]) -> Tuned | None:
+        """Tune once; None if the loss of the lessons or of the watched references is not a number."""
+        out = self.root and self.root / _folder(row)
+        name = component_of(row["component"])
+        try:
+            tuned = tune(self.mllm, self.train, name, lr=row["rate"], evaluate_every=10**9, out=out, **course, **self.fixed)
+        except Diverged as error:
+            row["note"] = f"diverged: {error}"
+            return None
+        last, loss = tuned.history[-1], tuned.validation[-1]["loss"]
+        row |= {"n_trained": tuned.audit.n_trained, "steps": last["step"] + 1, "seconds": last["seconds"]}
+        if not math.isfinite(loss):
+            row["note"] = f"diverged: the loss on watched references is {loss}"
+            return None
+        row["loss"] = loss
+        return tuned
+
+    def _measured(self, tuned: Tuned, out: Path | None) -> tuple[dict[str, Any], Table]:
+        """How a taught model answers, and what it has forgotten."""
+        n_boot, seed = self.about["n_boot"], self.about["seed"]
+        after = ask(tuned.mllm, self.stimuli, taxonomy=self.fixed["taxonomy"], out=out, **self.about)
+        gain = compare_answers(self.answered, after, n_boot, seed)
+        row = {key: getattr(after, key) for key in ("balanced_accuracy", "balanced_low", "balanced_high")}
+        row |= {
+            "gain": gain.value,
+            "gain_low": gain.low,
+            "gain_high": gain.high,
+            "p": gain.p,
+            "unchanged": tuned.audit.unchanged,
+        }
+        return row, forgotten(self.knew, knowledge(tuned.mllm, self.stimuli, out=out, **self.about), n_boot, seed)
+
+
+def _folder(row: Mapping[str, Any]) -> str:
+    return f"{row['budget']}-{row['component']}-{row['factor']:g}"
+
+
+def _unmeasured(row: Mapping[str, Any], note: str) -> dict[str, Any]:
+    """The row of the matrix where nothing was learnt."""
+    return {**row, **dict.fromkeys((*MEASURED, "factor", "rate"), math.nan), "unchanged": None, "note": note}
+
+
+def _adjust(matrix: Table) -> None:
+    """Holm over the rows that were measured."""
+    known = [row for row in matrix if math.isfinite(row["p"])]
+    for row in matrix:
+        row["p_holm"] = math.nan
+    for row, p in zip(known, holm([row["p"] for row in known]) if known else [], strict=True):
+        row["p_holm"] = p
+
+
 def _check(
-    budgets: Sequence[str], rates: Sequence[float], components: Sequence[str], constraint: str, seconds: float | None
+    budgets: Sequence[str],
+    rates: Sequence[float],
+    components: Sequence[str],
+    constraint: str,
+    seconds: float | None,
+    validation: float,
 ) -> None:
     unknown = [name for name in budgets if name not in BUDGETS]
     if unknown or not budgets:
         raise InputError(f"Got the budgets {list(budgets)}. Expected some of {', '.join(BUDGETS)}.")
     if not rates or min(rates) <= 0:
         raise InputError(f"Got the rates {list(rates)}. Expected factors above 0 on the default rate, such as 0.3, 1, 3.")
+    if not 0 < validation < 1:
+        raise InputError(
+            f"Got validation={validation}. Expected the share of the training references that choose the rate, such as {VALIDATION}."
+        )
     if "seconds" in budgets and "steps" not in budgets and not seconds:
         raise InputError(
             "Got the budget 'seconds' without a number. Expected seconds=600, or 'steps' beside it, whose time is taken."
@@ -174,27 +341,11 @@ def _check(
         raise InputError(f"The component '{twice[0]}' is given twice. Give each once.")
 
 
-def _tried(name: str, budget: str, factor: float, tuned: Tuned) -> dict[str, Any]:
-    last = tuned.history[-1]
-    return {
-        "component": name, "budget": budget, "method": tuned.config["method"], "rank": tuned.config["lora_rank"],
-        "n_trained": tuned.audit.n_trained, "steps": last["step"] + 1, "seconds": last["seconds"], "factor": factor,
-        "rate": tuned.config["lr"], "loss": tuned.validation[-1]["loss"], "chosen": False,
-    }  # fmt: skip
-
-
-def _measured(
-    tuned: Tuned,
-    stimuli: StimulusSet,
-    answered: Answers,
-    knew: Knowledge,
-    taxonomy: str | Path,
-    out: Path | None,
-    about: dict[str, Any],
-) -> tuple[dict[str, Any], Table]:
-    """How a taught model answers, and what it has forgotten."""
-    after = ask(tuned.mllm, stimuli, taxonomy=taxonomy, out=out, **about)
-    gain = compare_answers(answered, after, about["n_boot"], about["seed"])
-    row = {key: getattr(after, key) for key in ("balanced_accuracy", "balanced_low", "balanced_high")}
-    row |= {"gain": gain.value, "gain_low": gain.low, "gain_high": gain.high, "p": gain.p, "unchanged": tuned.audit.unchanged}
-    return row, forgotten(knew, knowledge(tuned.mllm, stimuli, out=out, **about), about["n_boot"], about["seed"])
+def _check_shared(how: Mapping[str, Any]) -> None:
+    own = [name for name in how if name not in SHARED]
+    if own:
+        raise InputError(
+            f"Got {', '.join(f'{name}={how[name]!r}' for name in own)} for several components. Expected of tune's arguments only "
+            f"{', '.join(SHARED)}: method, rate and length are what is compared (budgets=, rates=, steps=, seconds=, parameters=). "
+            "Leave it out, or tune the components one by one (sn.tune)."
+        )

@@ -115,6 +115,9 @@ def test_the_rank_meets_the_budget(llava: Mllm) -> None:
             assert rank_for(llava.model, part, size, method) == i + 1  # type: ignore[arg-type]
             assert rank_for(llava.model, part, size + step // 2 - 1, method) == i + 1  # type: ignore[arg-type]
             assert rank_for(llava.model, part, size + step // 2 + 1, method) == i + 2  # type: ignore[arg-type]
+    assert count(llava.model, part, "lora", rank_for(llava.model, part, 7)) == at["lora"][0] > 7, (
+        "a budget that no adapter meets"
+    )
     assert rank_for(llava.model, part, 0) == rank_for(llava.model, part, 1, "dora") == 1
     assert rank_for(llava.model, part, 10**9) == 160  # as wide as the language model: more would be in vain
     with pytest.raises(InputError, match="method='full' has no rank"):

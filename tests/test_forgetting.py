@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from analysis import forgetting
 from analysis.captions import Captions
 from analysis.forgetting import GENERAL, Knowledge, forgotten, knowledge
 from hooks.load import Mllm
+from stimuli.errors import InputError
 from stimuli.sets import exam_set
 
 ROWS = [{"id": f"s{i}", "reference": f"r{i // 2}", "describe": "a red square", "colour": 1.0, "shape": None, "quality": float(i % 2)}
@@ -28,6 +30,7 @@ def test_changes_are_paired_and_unknown_truths_left_out() -> None:
     assert rows["description"]["after"] == pytest.approx(2 / 3) and rows["general answers"]["after"] == pytest.approx(0.8)
     assert rows["quality"]["change"] == 0 and rows["quality"]["p_holm"] > 0.9
     assert rows["colour"]["p_holm"] < 0.05 and rows["colour"]["n"] == 12
+    assert {name for name, row in rows.items() if not row["rehearsed"]} == {"general answers"}
 
 
 def test_images_that_only_one_has_do_not_count() -> None:
@@ -37,11 +40,25 @@ def test_images_that_only_one_has_do_not_count() -> None:
     assert rows["colour"]["n"] == 4 and "general answers" not in rows
 
 
+def test_only_a_missing_truth_leaves_quality_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise InputError("the disk is full")
+
+    monkeypatch.setattr(forgetting, "captions_kept", lambda *_, **__: known().captions)
+    monkeypatch.setattr(forgetting, "quality", refuse)
+    stimuli = exam_set(2, levels=(5,))
+    untold = [replace(s, mos=None, ssim=None, psnr=None) for s in stimuli]
+    assert knowledge(None, untold, questions=()).quality is None  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="the disk is full"):
+        knowledge(None, stimuli, questions=())  # type: ignore[arg-type]
+
+
 def test_a_model_forgets_nothing_of_itself(llava: Mllm, tmp_path: Any) -> None:
     stimuli = exam_set(3, levels=(5,))
     how: dict[str, Any] = {"out": tmp_path, "progress": False, "n_boot": 100}
     before, after = knowledge(llava, stimuli, **how), knowledge(llava, stimuli, **how)
     rows = {row["measure"]: row for row in forgotten(before, after, 100)}
     assert all(row["change"] == 0 for row in rows.values()) and {"description", "quality SRCC"} <= set(rows)
+    assert rows["quality SRCC"]["rehearsed"] and not rows["general answers"]["rehearsed"]
     assert len(before.general) == 3 * len(GENERAL) and {row["question"] for row in before.general} == set(GENERAL)
     assert before.quality is not None and np.isfinite(before.quality.scores).all()

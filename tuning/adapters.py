@@ -112,7 +112,8 @@ def rank_for(model: Any, part: Part, budget: int, method: Method = "lora") -> in
         method: ``lora`` or ``dora``.
 
     Returns:
-        At least 1, and at most the lowest rank at which every layer's change is free, beyond which numbers are added in vain.
+        At least 1, and at most the lowest rank at which every layer's change is free, beyond which numbers are added in vain. A budget
+        below or above what these train is missed: compare with ``count``.
 
     Raises:
         InputError: a part that takes no adapters, or method ``full``, which has no rank.

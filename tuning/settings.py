@@ -20,18 +20,23 @@ RATES: Mapping[str, Mapping[str, float]] = {
     "dora": dict.fromkeys(COMPONENTS, 2e-3),
 }
 """Peak learning rates that suit the embedded models (a few million parameters)."""
-LARGE_RATES = {"full": 1e-5, "lora": 2e-4, "dora": 2e-4}
-"""Peak learning rates above 100 million parameters, where LLaVA-style recipes lie."""
+LARGE_RATES: Mapping[str, Mapping[str, float]] = {
+    "full": {"vision": 1e-5, "projector": 1e-3, "llm": 2e-5},
+    "lora": dict.fromkeys(COMPONENTS, 2e-4),
+    "dora": dict.fromkeys(COMPONENTS, 2e-4),
+}
+"""Peak learning rates above 100 million parameters. Of LLaVA-1.5 (Liu et al. 2023, Improved Baselines with Visual Instruction Tuning):
+1e-3 for the projector alone, its stage 1; 2e-5 for the language model, its stage 2. 2e-4 is what Liu et al. (2024, DoRA) tune it with by
+LoRA and DoRA. 1e-5 for the vision tower, which LLaVA-1.5 leaves frozen, is ours."""
 MOST_KEPT = 4 << 30
 VALIDATION = 0.1
 """Share of the training references that early stopping looks at, unless given."""
 
 
 def default_rate(mllm: Mllm, part: Part, method: str) -> float:
-    """The peak learning rate that a part is tuned with unless told otherwise."""
-    if sum(p.numel() for p in mllm.model.parameters()) > 1e8:
-        return LARGE_RATES[method]
-    return min(RATES[method][component] for component in part.components)
+    """The peak learning rate that a part is tuned with unless told otherwise; of a union the least of its components'."""
+    rates = LARGE_RATES if sum(p.numel() for p in mllm.model.parameters()) > 1e8 else RATES
+    return min(rates[method][component] for component in part.components)
 
 
 def room(device: torch.device) -> int:
