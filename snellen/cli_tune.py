@@ -111,8 +111,8 @@ def _check_several(components: Sequence[str], alone: Sequence[str], constraint: 
     Raises:
         InputError: options of one component, a constraint that no component has, or several processes.
     """
+    from snellen.matching import refuse_processes
     from snellen.results import CONSTRAINED
-    from snellen.teaching import refuse_processes
     from stimuli.errors import InputError
 
     refuse_processes()

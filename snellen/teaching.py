@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -16,26 +15,20 @@ from analysis.perception import Answers, ask, compare_answers
 from hooks.load import Mllm
 from hooks.stages import COMPONENTS
 from probes.intervals import holm
+from snellen.matching import BUDGETS, check_comparison, check_shared, equal_ranks, refuse_processes
 from snellen.results import CONSTRAINED, component_of
-from stimuli.errors import InputError
 from stimuli.tables import Table, write_csv, write_json
 from stimuli.types import Stimulus, StimulusSet
-from tuning.adapters import count, rank_for
+from tuning.adapters import count
 from tuning.lessons import REPLAY_IMAGES, own_words, refuse_held_out
 from tuning.loop import Diverged
 from tuning.parts import Part, find_part
-from tuning.settings import VALIDATION, check, default_rate
+from tuning.settings import VALIDATION, default_rate
 from tuning.tune import tune
 from tuning.tuned import Tuned, reopen
 
-BUDGETS = ("steps", "parameters", "seconds")
 RATES = (0.3, 1.0, 3.0)
 """Factors on the learning rate that suits a component."""
-SHARED = ("batch_size", "micro_batch", "replay", "replay_images", "quality", "precision", "recompute", "remember", "checkpoint_every",
-          "constraint_weight", "held_out")  # fmt: skip
-"""Arguments of ``tune`` that are one for all runs; the others are what is compared or chosen."""
-MISSED = 0.1
-"""Share by which a component may miss the number of parameters that was asked for."""
 MEASURED = ("balanced_accuracy", "balanced_low", "balanced_high", "gain", "gain_low", "gain_high", "p")
 
 
@@ -124,8 +117,8 @@ def teach(
         InputError: unknown budget or component; an argument that is not shared; training references among the reported ones;
             ``parameters`` that a component cannot meet; several processes.
     """
-    _check(budgets, rates, components, constraint, seconds, validation)
-    _check_shared(how)
+    check_comparison(budgets, rates, components, constraint, seconds, validation)
+    check_shared(how)
     refuse_processes()
     refuse_held_out(train, stimuli.references)
     root = Path(out) if out is not None else None
@@ -161,47 +154,6 @@ def teach(
     if root is not None:
         done.write(root)
     return done
-
-
-def equal_ranks(mllm: Mllm, parts: Mapping[str, Part], parameters: int | None = None) -> tuple[int, dict[str, int]]:
-    """How many numbers train at equal parameters, and the LoRA rank of each component that meets it as nearly as may be.
-
-    Args:
-        mllm: the model.
-        parts: by the component's name.
-        parameters: how many; by default what rank 8 trains in the smallest component, or, where that is more, what rank 1 trains in
-            the largest, which has no smaller adapter.
-
-    Raises:
-        InputError: a given number that a component misses by more than ``MISSED``.
-    """
-    model = mllm.model
-    target = parameters or max(
-        min(count(model, part, "lora", 8) for part in parts.values()),
-        max(count(model, part, "lora", 1) for part in parts.values()),
-    )
-    ranks = {name: rank_for(model, part, target) for name, part in parts.items()}
-    reached = {name: count(model, part, "lora", ranks[name]) for name, part in parts.items()}
-    worst = max(reached, key=lambda name: abs(reached[name] / target - 1))
-    if parameters and abs(reached[worst] / parameters - 1) > MISSED:
-        raise InputError(
-            f"Got parameters={parameters}, but the nearest that LoRA trains in '{worst}' is {reached[worst]} (rank {ranks[worst]}). Expected "
-            f"a number that each component meets within {MISSED:.0%}. Give parameters={reached[worst]}, or leave it out."
-        )
-    return target, ranks
-
-
-def refuse_processes() -> None:
-    """Several components are compared by one process.
-
-    Raises:
-        InputError: torchrun started more.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError(
-            f"Got {os.environ['WORLD_SIZE']} processes (WORLD_SIZE) to compare components. Expected one. Start without torchrun, or tune "
-            "them one by one: torchrun --nproc-per-node 2 -m snellen tune vision --out runs/vision."
-        )
 
 
 @dataclass(frozen=True)
@@ -312,40 +264,3 @@ def _adjust(matrix: Table) -> None:
         row["p_holm"] = math.nan
     for row, p in zip(known, holm([row["p"] for row in known]) if known else [], strict=True):
         row["p_holm"] = p
-
-
-def _check(
-    budgets: Sequence[str],
-    rates: Sequence[float],
-    components: Sequence[str],
-    constraint: str,
-    seconds: float | None,
-    validation: float,
-) -> None:
-    unknown = [name for name in budgets if name not in BUDGETS]
-    if unknown or not budgets:
-        raise InputError(f"Got the budgets {list(budgets)}. Expected some of {', '.join(BUDGETS)}.")
-    if not rates or min(rates) <= 0:
-        raise InputError(f"Got the rates {list(rates)}. Expected factors above 0 on the default rate, such as 0.3, 1, 3.")
-    if not 0 < validation < 1:
-        raise InputError(
-            f"Got validation={validation}. Expected the share of the training references that choose the rate, such as {VALIDATION}."
-        )
-    if "seconds" in budgets and "steps" not in budgets and not seconds:
-        raise InputError(
-            "Got the budget 'seconds' without a number. Expected seconds=600, or 'steps' beside it, whose time is taken."
-        )
-    for name in components:
-        check(component_of(name), "full", constraint if name.endswith(CONSTRAINED) else None)
-    if twice := sorted({name for name in components if list(components).count(name) > 1}):
-        raise InputError(f"The component '{twice[0]}' is given twice. Give each once.")
-
-
-def _check_shared(how: Mapping[str, Any]) -> None:
-    own = [name for name in how if name not in SHARED]
-    if own:
-        raise InputError(
-            f"Got {', '.join(f'{name}={how[name]!r}' for name in own)} for several components. Expected of tune's arguments only "
-            f"{', '.join(SHARED)}: method, rate and length are what is compared (budgets=, rates=, steps=, seconds=, parameters=). "
-            "Leave it out, or tune the components one by one (sn.tune)."
-        )

@@ -16,7 +16,8 @@ from hooks.load import Mllm
 from snellen import teaching
 from snellen.cli import app
 from snellen.cli_tune import _line
-from snellen.teaching import equal_ranks, teach
+from snellen.matching import equal_ranks
+from snellen.teaching import teach
 from stimuli.errors import InputError
 from stimuli.sets import exam_set
 from stimuli.types import StimulusSet
