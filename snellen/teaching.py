@@ -125,7 +125,7 @@ def teach(
     parts = {name: find_part(mllm.model, mllm.stages, component_of(name)) for name in components}
     target, ranks = equal_ranks(mllm, parts, parameters) if "parameters" in budgets else (None, {})
     images, at_once = how.get("replay_images", REPLAY_IMAGES), 4 * (how.get("micro_batch") or 16)
-    replays = cache(lambda: own_words(mllm, train, images, seed, progress, batch_size=at_once))
+    replays = cache(lambda: own_words(mllm, train, images, seed, progress, batch_size=at_once, quality=not how.get("quality")))
     fixed = {"validation": validation, "taxonomy": taxonomy, "seed": seed, "progress": progress, "replays": replays, **how}
     about: dict[str, Any] = {"n_boot": n_boot, "seed": seed, "progress": progress, "batch_size": ask_batch_size}
     answered = ask(mllm, stimuli, taxonomy=taxonomy, out=root and root / "answers" / "base", **about)

@@ -12,7 +12,18 @@ from stimuli.errors import InputError
 from stimuli.questions import question
 from stimuli.sets import exam_set
 from stimuli.types import Stimulus, StimulusSet
-from tuning.lessons import Lesson, Lessons, own_words, prepare, quality_words, refuse_held_out, replayed
+from tests.speakers import speaking
+from tuning.lessons import (
+    REPLAY_TOKENS,
+    Lesson,
+    Lessons,
+    own_words,
+    prepare,
+    quality_words,
+    refuse_held_out,
+    replayed,
+    whole_sentences,
+)
 from tuning.tuned import _in_order
 
 WORDS = ("excellent", "good", "fair", "poor", "bad")
@@ -42,7 +53,8 @@ def test_classes_are_equally_likely_and_replays_are_the_models_own_words(llava: 
     counts = Counter(x.target for x in drawn)
     assert counts.pop(-1) == 160 == sum(x.kind == "replay" for x in drawn)
     one = lessons.replays[0]
-    assert generate(llava, [one.stimulus.image], [one.prompt], progress=False) == [one.answer]
+    (said,) = generate(llava, [one.stimulus.image], [one.prompt], max_new_tokens=REPLAY_TOKENS, progress=False)
+    assert whole_sentences(said) == one.answer, "this random model never ends"
     assert {x.prompt for x in lessons.replays} == {question("describe").prompt, question("quality").prompt}
     assert max(counts.values()) < 2 * min(counts.values())
 
@@ -145,6 +157,21 @@ def test_leaks_and_useless_sets_are_refused(six: StimulusSet) -> None:
         prepare([], "paper8")
     with pytest.raises(InputError, match=r"show only \['clean'\]; expected at least two classes"):
         prepare([Stimulus("a", "a", None, None)], "paper8")
+
+
+def test_an_answer_that_did_not_end_is_cut_after_its_last_sentence(llava: Mllm) -> None:
+    assert whole_sentences("A red barn. It stands in a") == "A red barn."
+    assert whole_sentences("A barn of 3.5 m") == "A barn of 3.5 m" and whole_sentences("Is it? Yes!") == "Is it? Yes!"
+    long = "a red barn stands on grass. it is old and the sky behind it is blue and"
+    train = exam_set(2, levels=(5,), split="train", measure=False)
+    for said, kept in ((long, "a red barn stands on grass."), ("a barn", "a barn")):
+        mine = speaking(llava, lambda prompt, pixels, before, said=said: said)
+        limit = len(llava.processor.tokenizer(" a red barn stands on grass. it is")["input_ids"])
+        found = own_words(mine, train, 2, progress=False, max_new_tokens=limit)
+        assert {lesson.answer for lesson in found} == {kept} and len(found) == 4
+    assert {lesson.prompt for lesson in own_words(mine, train, 2, progress=False, quality=False)} == {
+        question("describe").prompt
+    }
 
 
 def test_processes_that_share_the_questions_ask_what_one_asks(llava: Mllm) -> None:

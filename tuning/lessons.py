@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
+from tqdm.auto import tqdm
 
-from hooks.answer import generate
+from hooks.answer import free, say
 from hooks.load import Mllm
 from stimuli.errors import InputError
 from stimuli.questions import question
@@ -20,6 +22,7 @@ from stimuli.taxonomy import taxonomy as load_taxonomy
 from stimuli.types import Images, Stimulus
 
 REPLAYED = ("describe", "quality")
+REPLAY_TOKENS = 96
 REPLAY_IMAGES = 512
 """How many training images the untouched model is asked about."""
 Kind = Literal["answer", "quality", "replay"]
@@ -243,10 +246,14 @@ def own_words(
     progress: bool = True,
     *,
     batch_size: int = 64,
+    max_new_tokens: int = REPLAY_TOKENS,
+    quality: bool = True,
     rank: int = 0,
     world: int = 1,
 ) -> tuple[Lesson, ...]:
     """Replays: the untouched model's own greedy answers about content and quality, to be kept while tuning.
+
+    A replay teaches where an answer ends, too. One that has not ended at the limit is cut after its last whole sentence, if it has one.
 
     Args:
         mllm: the model before tuning.
@@ -255,16 +262,27 @@ def own_words(
         seed: of that choice.
         progress: show a progress bar.
         batch_size: images per forward pass.
+        max_new_tokens: of an answer.
+        quality: whether the quality question is among them; not where quality words are taught, which would contradict it.
         rank: of several processes, this one asks about every ``world``-th image from its own number on.
         world: how many processes.
     """
     chosen = replayed(stimuli, count, seed)[rank::world]
     lessons: list[Lesson] = []
-    for name in REPLAYED:
-        prompt = question(name).prompt
-        said = generate(mllm, Images(chosen), [prompt] * len(chosen), batch_size=batch_size, progress=progress)
-        lessons += [Lesson(s, prompt, text, -1, "replay") for s, text in zip(chosen, said, strict=True) if text]
+    for name in (name for name in REPLAYED if quality or name != "quality"):
+        prompt, images = question(name).prompt, Images(chosen)
+        for start in tqdm(range(0, len(chosen), batch_size), desc=f"ask the untouched model: {name}", disable=not progress):
+            shown = chosen[start : start + batch_size]
+            said = say(mllm, free(mllm, images[start : start + batch_size], [prompt] * len(shown)), max_new_tokens)
+            texts = [whole_sentences(one.text) if one.tokens >= max_new_tokens else one.text for one in said]
+            lessons += [Lesson(s, prompt, text, -1, "replay") for s, text in zip(shown, texts, strict=True) if text]
     return tuple(lessons)
+
+
+def whole_sentences(text: str) -> str:
+    """A text up to the end of its last whole sentence; all of it, if none ends."""
+    ends = [found.end() for found in re.finditer(r"[.!?。！？](?=\s|$)", text)]
+    return text[: ends[-1]] if ends else text
 
 
 def replayed(stimuli: Sequence[Stimulus], count: int, seed: int) -> list[Stimulus]:

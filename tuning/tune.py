@@ -157,8 +157,13 @@ def tune(
     if done is not None:
         return done
     crew = Processes(mllm)
-    own = replays or partial(own_words, mllm, train, replay_images, seed, progress and crew.first,
-                             batch_size=4 * micro_batch if micro_batch else 64, rank=crew.rank, world=crew.world)  # fmt: skip
+    how = {
+        "batch_size": 4 * micro_batch if micro_batch else 64,
+        "quality": quality == 0,
+        "rank": crew.rank,
+        "world": crew.world,
+    }
+    own = replays or partial(own_words, mllm, train, replay_images, seed, progress and crew.first, **how)
     pairs = bool(set(constraints) & NEEDS_PAIRS)
     lessons = prepare(train, taxonomy)
     lessons.check(quality, pairs)

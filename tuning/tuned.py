@@ -179,7 +179,9 @@ def kept_replays(
     Returns:
         Those about images that are learnt from.
     """
-    key = {name: config[name] for name in ("model", "train_sha256", "replay_images", "seed")}
+    key = {name: config[name] for name in ("model", "train_sha256", "replay_images", "seed")} | {
+        "quality": config["quality"] == 0
+    }
     file = out / REPLAYS if out is not None else None
     saved = json.loads(file.read_text()) if file is not None and file.is_file() else {}
     if saved.get("of") == key:
