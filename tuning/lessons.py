@@ -232,10 +232,17 @@ def refuse_held_out(stimuli: Sequence[Stimulus], held_out: Collection[str]) -> N
         )
 
 
-def fingerprint(stimuli: Sequence[Stimulus], taxonomy: str | Path) -> str:
-    """SHA-256 over ids, references and classes in order: tells one training set, as it is labelled, from another."""
+def fingerprint(stimuli: Sequence[Stimulus], taxonomy: str | Path, quality: bool = False) -> str:
+    """SHA-256 over ids, references and classes in order: tells one training set, as it is labelled, from another.
+
+    Args:
+        stimuli: in order.
+        taxonomy: name or file.
+        quality: whether opinion scores and levels count, of which quality words are made.
+    """
     label = load_taxonomy(taxonomy).label
-    return hashlib.sha256(json.dumps([(s.id, s.reference, label(s)) for s in stimuli]).encode()).hexdigest()
+    rows = [(s.id, s.reference, label(s), *((s.mos, s.level) if quality else ())) for s in stimuli]
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def own_words(

@@ -149,7 +149,7 @@ def tune(
         "seed": seed,
         "train": len(train),
         "model": weights_checksum(mllm.model),
-        "train_sha256": fingerprint(train, taxonomy),
+        "train_sha256": fingerprint(train, taxonomy, quality > 0),
         "validation_sha256": fingerprint(watched, taxonomy) if watched else None,
     }
     folder = Path(out) if out is not None else None

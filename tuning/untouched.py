@@ -11,6 +11,8 @@ from hooks.capture import Stop, capture
 from hooks.load import Mllm
 from tuning.lessons import Lesson
 
+READS_PROMPT = "qformer_input_ids"
+"""The input by which the prompt enters the visual tokens (InstructBLIP's Q-Former)."""
 LIMIT = 1 << 30
 """Bytes of visual tokens that are kept."""
 
@@ -20,7 +22,7 @@ class Untouched:
 
     def __init__(self, mllm: Mllm, limit: int = LIMIT) -> None:
         self.mllm, self.limit = mllm, limit
-        self.kept: dict[str, torch.Tensor] = {}
+        self.kept: dict[tuple[str, str], torch.Tensor] = {}
         self.bytes = 0
 
     def __call__(self, inputs: Batch, lessons: Sequence[Lesson]) -> list[torch.Tensor]:
@@ -30,20 +32,23 @@ class Untouched:
             inputs: of these lessons; used if none of the images was seen before.
             lessons: of one pass.
         """
-        new = [lesson for lesson in lessons if lesson.stimulus.id not in self.kept]
+        reads = READS_PROMPT in inputs.tensors
+        keys = [(lesson.stimulus.id, lesson.prompt if reads else "") for lesson in lessons]
+        new = {key: lesson for key, lesson in zip(keys, lessons, strict=True) if key not in self.kept}
         if len(new) == len(lessons):
-            found = dict(zip((lesson.stimulus.id for lesson in lessons), self._computed(inputs), strict=True))
+            found = dict(zip(keys, self._computed(inputs), strict=True))
         elif new:
-            asked = self.mllm.inputs([lesson.stimulus.image for lesson in new], [lesson.prompt for lesson in new])
-            found = dict(zip((lesson.stimulus.id for lesson in new), self._computed(asked), strict=True))
+            shown = list(new.values())
+            asked = self.mllm.inputs([lesson.stimulus.image for lesson in shown], [lesson.prompt for lesson in shown])
+            found = dict(zip(new, self._computed(asked), strict=True))
         else:
             found = {}
-        rows = [found.get(lesson.stimulus.id, self.kept.get(lesson.stimulus.id)) for lesson in lessons]
-        for id, row in found.items():
+        rows = [found[key] if key in found else self.kept[key] for key in keys]
+        for key, row in found.items():
             if self.bytes + row.nbytes <= self.limit:
-                self.kept[id] = row.clone()
+                self.kept[key] = row.clone()
                 self.bytes += row.nbytes
-        return [row for row in rows if row is not None]
+        return rows
 
     def _computed(self, inputs: Batch) -> list[torch.Tensor]:
         model, stages = self.mllm.model, self.mllm.stages
