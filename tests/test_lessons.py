@@ -181,3 +181,14 @@ def test_processes_that_share_the_questions_ask_what_one_asks(llava: Mllm) -> No
     rows = [[lesson.stimulus.id, lesson.prompt, lesson.answer] for share in shares for lesson in share]
     ids = [s.id for s in replayed(train, 5, 0)]
     assert _in_order([*rows, *rows[:2]], ids) == [[lesson.stimulus.id, lesson.prompt, lesson.answer] for lesson in whole]
+
+
+def test_constraints_that_nothing_could_satisfy_are_refused() -> None:
+    distorted = exam_set(2, levels=(5,), split="train", measure=False).select(lambda s: s.type is not None)
+    lessons = prepare(distorted, "paper8")
+    lessons.check(0.0, False, ("align", "keep"), 1)
+    with pytest.raises(InputError, match="hold no clean image, on which the constraint 'distill' is"):
+        lessons.check(0.0, False, ("distill",))
+    lessons.check(0.0, False, ("decorrelate",), 8)
+    with pytest.raises(InputError, match="A pass holds 2 distortion lessons, too few .* Raise micro_batch"):
+        lessons.check(0.0, False, ("decorrelate",), 2.2)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 ROOT = Path(__file__).parent.parent
 pytestmark = pytest.mark.slow
 WEIGHTS = ("component.safetensors", "adapter/adapter_model.safetensors")
-HOW = ["--references", "4", "--levels", "2,5", "--batch-size", "8", "--micro-batch", "4", "--test", "0", "--no-progress"]
+HOW = ["--references", "4", "--levels", "2,5", "--batch-size", "32", "--micro-batch", "16", "--test", "0", "--no-progress"]
 
 
 def tune(out: Path, processes: int, *extra: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:

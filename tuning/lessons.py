@@ -22,6 +22,8 @@ from stimuli.taxonomy import taxonomy as load_taxonomy
 from stimuli.types import Images, Stimulus
 
 REPLAYED = ("describe", "quality")
+CORRELATED = 8
+"""Distortion lessons that a pass must hold for a correlation between images."""
 REPLAY_TOKENS = 96
 REPLAY_IMAGES = 512
 """How many training images the untouched model is asked about."""
@@ -90,8 +92,14 @@ class Lessons:
             asked += [self.by_word[w][rng.integers(len(self.by_word[w]))] for w in words]
         return [*asked, *(self.replays[i] for i in rng.integers(0, max(1, len(self.replays)), replays))]
 
-    def check(self, rated: float, pairs: bool) -> None:
-        """Refuse quality lessons or pairs that the training set does not give.
+    def check(self, rated: float, pairs: bool, constraints: Collection[str] = (), per_pass: float = math.inf) -> None:
+        """Refuse quality lessons, pairs or constraints that the training set or the size of a pass does not give.
+
+        Args:
+            rated: share of quality lessons.
+            pairs: whether lessons come in pairs.
+            constraints: their names.
+            per_pass: distortion lessons in a forward pass.
 
         Raises:
             InputError: see ``batch``.
@@ -105,6 +113,17 @@ class Lessons:
             raise InputError(
                 "The training stimuli hold no two levels of one distortion type of one reference (signed types and identities do not "
                 "count), which the constraint 'order' compares. Show more levels (design='crossed'), or leave it out."
+            )
+        if "distill" in constraints and not any(
+            s.type is None or s.is_identity for own in self.by_class for s in (x.stimulus for x in own)
+        ):
+            raise InputError(
+                "The training stimuli hold no clean image, on which the constraint 'distill' is. Show some, or leave it out."
+            )
+        if "decorrelate" in constraints and per_pass < CORRELATED:
+            raise InputError(
+                f"A pass holds {per_pass:.0f} distortion lessons, too few to tell a correlation from chance for the constraint 'decorrelate'. "
+                f"Expected at least {CORRELATED}. Raise micro_batch, or leave it out."
             )
 
     def _ones(self, count: int, rng: np.random.Generator) -> list[Lesson]:

@@ -166,7 +166,8 @@ def tune(
     own = replays or partial(own_words, mllm, train, replay_images, seed, progress and crew.first, **how)
     pairs = bool(set(constraints) & NEEDS_PAIRS)
     lessons = prepare(train, taxonomy)
-    lessons.check(quality, pairs)
+    at_once = min(micro_batch or batch_size, batch_size / crew.world) * (1 - replay - quality)
+    lessons.check(quality, pairs, constraints, at_once)
     check_processes(batch_size, crew.world, pairs)
     if replay > 0:
         lessons = replace(lessons, replays=kept_replays(folder, train, own, config, crew))
