@@ -26,6 +26,8 @@ GENERAL = (
     "Where could this image have been taken?",
 )
 """Questions about the content that have nothing to do with quality; ours."""
+AGREEMENT = ("description", "general answers")
+"""Measures that are 1 before by construction: any other word is a loss, so that a test of it would always find one."""
 SCORED = ("colour", "shape", "quality")
 """Shares of right answers, where the truth is known."""
 REHEARSED = ("description", "colour", "shape", "quality", "quality SRCC")
@@ -104,7 +106,7 @@ def forgotten(before: Knowledge, after: Knowledge, n_boot: int = 1000, seed: int
 
     Returns:
         Rows: measure, n, before, after, after_low, after_high, change, low, high, p, rehearsed, p_holm. Measures without a truth are
-        left out.
+        left out; those of ``AGREEMENT`` have no p.
     """
     rows: Table = []
     first = {row["id"]: row for row in before.captions.table}
@@ -120,7 +122,10 @@ def forgotten(before: Knowledge, after: Knowledge, n_boot: int = 1000, seed: int
     again = [row for row in after.general if (row["id"], row["question"]) in answers]
     kept = np.array([token_f1(row["answer"], answers[row["id"], row["question"]]) for row in again])
     rows += _row("general answers", np.ones(len(kept)), kept, np.array([row["reference"] for row in again]), n_boot, seed)
-    for row, p in zip(rows, holm([row["p"] for row in rows]) if rows else [], strict=True):
+    for row in rows:
+        row |= {"p": None, "p_holm": None} if row["measure"] in AGREEMENT else {}
+    tested = [row for row in rows if row["p"] is not None]
+    for row, p in zip(tested, holm([row["p"] for row in tested]) if tested else [], strict=True):
         row["p_holm"] = p
     return rows
 
