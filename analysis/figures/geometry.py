@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from analysis.figures.style import COLOURS
 from analysis.figures.survival import shown_ticks
 from stimuli.tables import Table
@@ -48,7 +50,8 @@ def draw_alike(ax: Any, rows: Table) -> None:
                 [sites.index(row["site"]) for row in own], chance, ls=":", lw=0.9, color=shade, label="… by chance"
             )
     _axis(ax, sites)
-    ax.set_ylim(-0.03, 1.05)
+    ends = [row[end] for row in rows if row["model"] == "both" for end in ("low", "high") if np.isfinite(row[end])]
+    ax.set_ylim(min([-0.03, *ends]) - 0.02, max([1.03, *ends]) + 0.02)
     ax.set_title("Before and after tuning: the same is 1 (Procrustes: 0)")
     ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
