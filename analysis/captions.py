@@ -19,6 +19,7 @@ from stimuli.distortions import quality
 from stimuli.questions import question
 from stimuli.tables import Table
 from stimuli.types import Stimulus, StimulusSet
+from tuning.lessons import REPLAY_TOKENS
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ def captions_kept(
     *,
     out: str | Path | None = None,
     batch_size: int = 64,
+    max_new_tokens: int = REPLAY_TOKENS,
     progress: bool = True,
     n_boot: int = 1000,
     seed: int = 0,
@@ -66,11 +68,12 @@ def captions_kept(
         base: the untuned model's captions of the same stimuli.
         out: folder of answers; what is found there is not asked again.
         batch_size: images per forward pass.
+        max_new_tokens: of an answer; as long as replays may be, so that what is measured is what they rehearse.
         progress: show a progress bar.
         n_boot: resamples of references.
         seed: of the resamples.
     """
-    asks = caption_asks()
+    asks = caption_asks(max_new_tokens)
     found = respond(mllm, stimuli, asks, out, batch_size=batch_size, progress=progress)
     said = {ask.name: found[ask.name].first for ask in asks}
     kept = set(found[asks[0].name].ids)
@@ -96,9 +99,9 @@ def captions_kept(
     return Captions(table, *(_mean(table, name, groups, n_boot, seed) for name in ("colour", "shape", "quality", "agreement")))
 
 
-def caption_asks() -> list[Ask]:
+def caption_asks(max_new_tokens: int = REPLAY_TOKENS) -> list[Ask]:
     """The questions of ``captions_kept``."""
-    return [Ask(name, question(name).prompt, max_new_tokens=16) for name in ("describe", "quality")]
+    return [Ask(name, question(name).prompt, max_new_tokens=max_new_tokens) for name in ("describe", "quality")]
 
 
 def token_f1(text: str, other: str) -> float:

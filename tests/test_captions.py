@@ -62,6 +62,19 @@ def test_only_what_is_known_is_scored(llava: Mllm) -> None:
     assert entry["n"] == 4 and entry["colour"] == 0.5 and entry["colour_low"] == 0 and entry["colour_high"] == 1
 
 
+def test_descriptions_are_read_to_their_end(llava: Mllm) -> None:
+    long = "a photograph of " + 12 * "a thing and " + "a red circle"
+
+    def rambles(prompt: str, pixels: torch.Tensor | None, drawn: int) -> str:
+        return "fair" if "quality" in prompt else long
+
+    found = captions_kept(mouth(llava, rambles), images(), progress=False)
+    cut = captions_kept(mouth(llava, rambles), images(), max_new_tokens=16, progress=False)
+    assert [row["describe"] for row in found.table] == [long] * 4
+    assert found.colour is not None and found.colour.value == 1
+    assert cut.colour is not None and cut.colour.value == 0 and long.startswith(cut.table[0]["describe"])
+
+
 def test_a_tuned_model_is_compared_with_the_untuned_ones_words(llava: Mllm) -> None:
     before = captions_kept(mouth(llava, says), images(), progress=False)
     same = captions_kept(mouth(llava, says), images(), before, progress=False)

@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch import nn
 
-from hooks.batch import Batch
+from hooks.batch import Batch, run
 from hooks.load import Mllm
 from hooks.words import word_embeddings
 from stimuli.errors import InputError
 from stimuli.types import Stimulus, StimulusSet
 from tuning.constraints import WEIGHTS
 from tuning.lessons import Lesson
+from tuning.losses import answer_nll
 from tuning.objective import Objective, token_scale, totals, weights_of
-from tuning.untouched import Untouched
+from tuning.untouched import READS_PROMPT, Untouched
 
 WORDS = ("blur", "clean")
 ALL = weights_of(0.2, 0.1, WEIGHTS)
@@ -141,6 +142,50 @@ def test_the_untouched_model_is_asked_for_what_is_needed_and_nothing_else(
     again = replace(both, weights={"decorrelate": 1.0})(lessons)[1]
     assert len(asked) == 2 and again["decorrelate"].item() == pytest.approx(first["decorrelate"].item(), rel=1e-5)
     assert len(student.model.multi_modal_projector._forward_hooks) == hooks
+
+
+@pytest.mark.parametrize("name", ["llava", "qwen"])
+def test_prompts_of_any_length_cost_no_logits_and_change_no_loss(name: str, six: StimulusSet, request: Any) -> None:
+    mllm: Mllm = request.getfixturevalue(name)
+    prompts = ("What?", "What is wrong with this image? Say one of these: blur, noise, jpeg, clean.", "Which?")
+    answers = ("a red square", "blur", "bad")
+    shown = [replace(six[i], pixels=six[i].image[: 128 - 56 * i]) for i in range(3)]
+    lessons = [Lesson(*row, -1, "replay") for row in zip(shown, prompts, answers, strict=True)]
+    student = copy.deepcopy(mllm.model).requires_grad_(True)
+    widths: list[int] = []
+    student.lm_head.register_forward_hook(lambda module, args, output: widths.append(output.shape[1]))
+    right = mllm.inputs([s.image for s in shown], prompts, answers)
+    assert right.labels is not None
+    expected = answer_nll(run(student, right.tensors).logits, right.labels).mean()
+    loss, parts = Objective(mllm, student, torch.eye(2), {"replay": 1.0, "align": 1.0}, 1.0)(lessons)
+    assert parts["replay"].item() == pytest.approx(expected.item(), abs=1e-5)
+    longest = int((right.labels >= 0).sum(1).max())
+    assert widths[1] == longest + 1 < right.labels.shape[1] - int(right.layout.last_prompt.min()) < widths[0]
+    parameters = list(student.parameters())
+    pairs = [torch.autograd.grad(of, parameters, materialize_grads=True) for of in (expected, loss)]
+    assert sum(bool(a.any()) for a in pairs[0]) > 20
+    assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-5) for a, b in zip(*pairs, strict=True))
+    now = mllm.inputs([s.image for s in shown], prompts, answers, pad_left=True)
+    for one, other in zip(*(Untouched(mllm, 0)(own, lessons) for own in (right, now)), strict=True):
+        assert one.shape == other.shape and torch.allclose(one, other, atol=1e-5), "each image's own tokens"
+
+
+def test_where_the_prompt_enters_the_tokens_so_it_does_the_content(llava: Mllm, student: Any, lessons: list[Lesson]) -> None:
+    asked: list[list[str]] = []
+
+    def before(inputs: Batch, about: Sequence[Lesson]) -> list[torch.Tensor]:
+        asked.append([lesson.prompt for lesson in about])
+        return Untouched(llava, 0)(inputs, about)
+
+    both = [lessons[0], replace(lessons[0], prompt="Which?")]
+    for reads, expected in ((True, [["What is wrong?", "Which?"]]), (False, [["Which?"]])):
+        inputs = llava.inputs([one.stimulus.image for one in both], [one.prompt for one in both])
+        inputs.tensors.update({READS_PROMPT: None} if reads else {})
+        ask = objective(llava, student, {"decorrelate": 1.0}, tokens_before=before)
+        for _ in range(2):
+            assert set(ask._content(inputs, both, [0, 1], torch.device("cpu"))) == {0, 1}
+        assert asked == expected and len(ask.content) == 1 + reads, "computed once each"
+        asked.clear()
 
 
 def test_a_model_may_be_wrapped(llava: Mllm, student: Any, lessons: list[Lesson]) -> None:

@@ -20,7 +20,7 @@ from stimuli.types import Stimulus
 from tuning.constraints import WEIGHTS, Seen, constrained, needs_before, needs_content, rows_of
 from tuning.lessons import Lesson
 from tuning.losses import answer_nll
-from tuning.untouched import Untouched
+from tuning.untouched import Untouched, key_of
 
 CONSTRAINTS = tuple(WEIGHTS)
 """The names of the constraints."""
@@ -76,8 +76,8 @@ class Objective:
     """Variance of the untouched model's tokens (``token_scale``)."""
     tokens_before: Callable[[Batch, Sequence[Lesson]], list[torch.Tensor]] | None = None
     """Gives the untouched model's visual tokens for some lessons and their inputs; default runs it up to the projector."""
-    content: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
-    """Reference to its mean untouched token, filled when a reference is first needed."""
+    content: dict[tuple[str, str], torch.Tensor] = field(default_factory=dict, repr=False)
+    """Mean untouched tokens of the images that show the content, by ``tuning.untouched.key_of``; filled when first needed."""
 
     def __call__(
         self, lessons: Sequence[Lesson], totals: Mapping[str, int] | None = None
@@ -119,8 +119,9 @@ class Objective:
         return torch.stack([value.to(empty[0].device) for value in empty]).sum() if empty else torch.zeros(())
 
     def _inputs(self, lessons: Sequence[Lesson]) -> Batch:
-        images = [lesson.stimulus.image for lesson in lessons]
-        return self.untouched.inputs(images, [lesson.prompt for lesson in lessons], [lesson.answer for lesson in lessons])
+        """Inputs whose answers end together, so that few positions need logits however much the prompts differ in length."""
+        images, prompts = [lesson.stimulus.image for lesson in lessons], [lesson.prompt for lesson in lessons]
+        return self.untouched.inputs(images, prompts, [lesson.answer for lesson in lessons], pad_left=True)
 
     def _answers(self, inputs: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Logits and labels from the last prompt position on."""
@@ -140,21 +141,24 @@ class Objective:
         own = [lessons[row] for row in rows]
         found = self._before(inputs if len(rows) == len(lessons) else None, own) if rows else []
         before = {row: value.to(device) for row, value in zip(rows, found, strict=True)}
-        content = self._content(lessons, needs_content(constraints, lessons), device)
+        content = self._content(inputs, lessons, needs_content(constraints, lessons), device)
         return Seen(lessons, tokens, before, content, self.words.to(device), self.scale)
 
     def _before(self, inputs: Batch | None, lessons: Sequence[Lesson]) -> list[torch.Tensor]:
         ask = self.tokens_before or Untouched(self.untouched, 0)
         return ask(inputs or self._inputs(lessons), lessons)
 
-    def _content(self, lessons: Sequence[Lesson], rows: Sequence[int], device: torch.device) -> dict[int, torch.Tensor]:
+    def _content(
+        self, inputs: Batch, lessons: Sequence[Lesson], rows: Sequence[int], device: torch.device
+    ) -> dict[int, torch.Tensor]:
         """Mean untouched token of the clean image of each lesson's reference, computed once; of its own image without one."""
         shown = {row: replace(lessons[row], stimulus=lessons[row].clean or lessons[row].stimulus) for row in rows}
-        new = list({one.stimulus.id: one for one in shown.values() if one.stimulus.id not in self.content}.values())
+        keys = {row: key_of(one, inputs) for row, one in shown.items()}
+        new = {keys[row]: one for row, one in shown.items() if keys[row] not in self.content}
         if new:
-            means = [value.float().mean(0).cpu() for value in self._before(None, new)]
-            self.content.update(zip((one.stimulus.id for one in new), means, strict=True))
-        return {row: self.content[one.stimulus.id].to(device) for row, one in shown.items()}
+            means = [value.float().mean(0).cpu() for value in self._before(None, list(new.values()))]
+            self.content.update(zip(new, means, strict=True))
+        return {row: self.content[key].to(device) for row, key in keys.items()}
 
     def _projector(self) -> nn.Module:
         name = self.untouched.stages.sites.get("projector")

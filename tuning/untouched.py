@@ -1,4 +1,4 @@
-"""What the untouched model makes of the training images, computed once per image."""
+"""What the untouched model makes of the training images, computed once per image (and prompt, where that enters it)."""
 
 from __future__ import annotations
 
@@ -17,6 +17,16 @@ LIMIT = 1 << 30
 """Bytes of visual tokens that are kept."""
 
 
+def key_of(lesson: Lesson, inputs: Batch) -> tuple[str, str]:
+    """By what a lesson's tokens are kept: its image, and its prompt where that enters them.
+
+    Args:
+        lesson: any.
+        inputs: of any pass of the model, which tell whether prompts enter its tokens.
+    """
+    return lesson.stimulus.id, lesson.prompt if READS_PROMPT in inputs.tensors else ""
+
+
 class Untouched:
     """The visual tokens of the untouched model: its projector's output, nothing behind it runs."""
 
@@ -32,8 +42,7 @@ class Untouched:
             inputs: of these lessons; used if none of the images was seen before.
             lessons: of one pass.
         """
-        reads = READS_PROMPT in inputs.tensors
-        keys = [(lesson.stimulus.id, lesson.prompt if reads else "") for lesson in lessons]
+        keys = [key_of(lesson, inputs) for lesson in lessons]
         new = {key: lesson for key, lesson in zip(keys, lessons, strict=True) if key not in self.kept}
         if len(new) == len(lessons):
             found = dict(zip(keys, self._computed(inputs), strict=True))
