@@ -120,7 +120,10 @@ def capture(
 
 def fires_once(stages: Stages, site: str, *, unproven: bool) -> bool:
     """Whether a site fires once per forward pass, as the self-test saw; ``unproven`` where there was none."""
-    return unproven if stages.proof is None else stages.proof.firings[site].times == 1
+    if stages.proof is None:
+        return unproven
+    firings = stages.proof.firings
+    return (firings.get(site) or firings[site.rpartition(".")[0]]).times == 1  # a part of a block fires as the block does
 
 
 def mapped(model: Any, stages: Stages | None = None) -> tuple[Any, Stages]:
