@@ -92,6 +92,7 @@ def teach_one(
     n_boot: int = 1000,
     seed: int = 0,
     progress: bool = True,
+    ask_batch_size: int = 32,
     **how: Any,
 ) -> Taught:
     """Tune one component and report on it; a run that was stopped goes on.
@@ -108,6 +109,7 @@ def teach_one(
         n_boot: resamples of references.
         seed: of everything.
         progress: show progress bars.
+        ask_batch_size: images per forward pass of the questions before and after.
         **how: further arguments of ``tune``.
     """
     held_out = stimuli.references if stimuli is not None else ()
@@ -117,7 +119,7 @@ def teach_one(
     if int(os.environ.get("RANK", "0")) > 0:
         return Taught(tuned, results, lost, out / "model")
     if stimuli is not None and int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        about: dict[str, Any] = {"n_boot": n_boot, "seed": seed, "progress": progress}
+        about: dict[str, Any] = {"n_boot": n_boot, "seed": seed, "progress": progress, "batch_size": ask_batch_size}
         models = {"base": mllm, "tuned": tuned.mllm}
         answers = {
             name: ask(own, stimuli, taxonomy=taxonomy, out=out / "answers" / name, **about) for name, own in models.items()

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from hooks.load import Mllm
+from tuning import audit as audit_module
 from tuning.adapters import trainable
-from tuning.audit import Audit, audited, moves, of_part, outside
+from tuning.audit import Audit, audited, combined, digests, moves, of_part, outside
 from tuning.copies import copy_for
 from tuning.parts import find_part
 
@@ -100,3 +101,50 @@ def test_packed_weights_have_no_norm() -> None:
     about = {"site": "llm.0", "component": "llm", "parameters": 8, "trained": 2, "before": None}
     row = Audit("llm", ("w",), 2, 8, {}, "x", "x", weights={"w": about}).layers()[0]
     assert row["change"] is None and row["relative"] is None and row["trained"] == 2
+
+
+def test_checksums_tell_names_and_bytes_and_are_read_once_for_any_set_of_names(llava: Mllm) -> None:
+    from hashlib import sha256
+
+    pair = torch.nn.Linear(2, 3)
+    found = digests(pair)
+    assert found["bias"] == sha256(pair.bias.detach().numpy().tobytes()).hexdigest() and list(found) == ["bias", "weight"]
+    assert combined(found, ["bias"]) == combined(digests(pair, ["bias"])) != combined(found)
+    assert combined({"a": "x"}) != combined({"b": "x"}) != combined({"b": "y"})
+    with torch.no_grad():
+        pair.weight[1, 1] += 1e-6
+    assert digests(pair)["bias"] == found["bias"] and digests(pair)["weight"] != found["weight"]
+    part = find_part(llava.model, llava.stages, "llm.1")
+    assert combined(digests(llava.model), part.parameters) == outside(llava.model, part)
+
+
+def test_a_run_reads_each_tensor_once_before_and_once_after(llava: Mllm, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stimuli.sets import exam_set
+    from tuning.tune import tune
+
+    real, read = audit_module._digest, []
+
+    def counted(value: torch.Tensor) -> str:
+        read.append(value.numel())
+        return real(value)
+
+    monkeypatch.setattr(audit_module, "_digest", counted)
+    train = exam_set(1, levels=(5,), split="train", measure=False)
+    tune(llava, train, "projector", steps=1, batch_size=2, replay=0, progress=False)
+    whole = [value.numel() for value in (*llava.model.parameters(), *llava.model.buffers())]
+    part = find_part(llava.model, llava.stages, "projector")
+    assert len(read) == 2 * len(whole) - len(part.parameters)
+
+
+def test_offloaded_weights_are_told(llava: Mllm) -> None:
+    import copy
+
+    twin = copy.deepcopy(llava.model)
+    away = twin.get_submodule(llava.stages.sites["vision.2"]).to("meta")
+    part = find_part(twin, llava.stages, "projector")
+    student, chosen = trainable(copy_for(twin, part), part, "full", 2)
+    audit = audited(student, llava.stages, part, "full", chosen, of_part(twin, part), outside(twin, part))
+    count, others = len(list(away.parameters())), len(digests(twin, part.parameters))
+    assert audit.unchanged and audit.as_dict()["note"] == audit.note
+    assert audit.note.startswith(f"{count} of the {others} tensors outside the part are offloaded: only their names")
+    assert run(llava, "projector", "full")[0].note == ""

@@ -53,7 +53,7 @@ def test_a_card_says_what_was_done() -> None:
         "Peak learning rate: 0.002",
         "Training images: 960",
         f"Fingerprint of the training set (SHA-256): {'f00d' * 16}",
-        f"bit-identical to the base model's: the SHA-256 over their names and bytes is `{'ab' * 32}` before and after",
+        f"bit-identical to the base model's: the SHA-256 over their names and checksums is `{'ab' * 32}` before and after",
         "| weights.answer | 0.55 |",
         "| vision.4 | vision | 400 | 12,345 | 0.5 | 2 | 0.25 |",
         f"Made with Snellen {metadata.version('snellen')}.",
@@ -104,3 +104,17 @@ def test_the_lines_that_load_it_do(llava: Mllm, llava_folder: Path, tmp_path: Pa
     wanted = student if method == "full" else student.merge_and_unload()
     for name, value in wanted.named_parameters():
         torch.testing.assert_close(found.get_parameter(name), value)
+
+
+def test_what_the_proof_does_not_cover_is_told() -> None:
+    note = "2 of the 9 tensors outside the part are offloaded"
+    for unchanged in (True, False):
+        card = model_card("m", CONFIG, {**AUDIT, "unchanged": unchanged, "note": note})
+        assert f"**Except**: {note}" in card
+    assert "Except" not in model_card("m", CONFIG, {**AUDIT, "note": ""})
+
+
+def test_a_card_says_how_the_base_was_quantised() -> None:
+    card = model_card("m", {**CONFIG, "quantization": "4bit"}, AUDIT, adapter=True)
+    assert "Quantisation of the base model while it was trained; load it the same: 4bit" in card
+    assert "Quantisation" not in model_card("m", CONFIG, AUDIT)

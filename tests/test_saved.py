@@ -134,3 +134,37 @@ def test_the_settings_of_a_video_half_are_carried_over(qwen: Mllm, qwen_folder: 
     assert json.loads((folder / "video_preprocessor_config.json").read_text()) == video
     again = load(folder, device="cpu", verify=False).processor.image_processor
     assert again.to_dict() == mllm.processor.image_processor.to_dict()
+
+
+def test_what_is_there_is_compared_and_not_written_again(llava: Mllm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tuned = llava.with_model(taught(llava, "projector", "full"))
+    folder = save_checkpoint(tuned, tmp_path / "tuned", "one")
+    with monkeypatch.context() as patched:
+        patched.setattr(type(llava.model), "save_pretrained", None)  # would be an error
+        assert save_checkpoint(tuned, folder, "two") == folder and (folder / "README.md").read_text() == "two"
+        with pytest.raises(InputError, match="holds something else already"):
+            save_checkpoint(llava, folder, "three")
+        assert (folder / "README.md").read_text() == "two"
+    (folder / "snellen.json").unlink()
+    save_checkpoint(tuned, folder, "four")  # of an earlier version: written beside it and compared
+    assert (folder / "README.md").read_text() == "four" and [path.name for path in tmp_path.iterdir()] == ["tuned"]
+    with (folder / "model.safetensors").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(InputError, match="holds something else already"):
+        save_checkpoint(tuned, folder, "five")
+
+
+def test_what_a_killed_process_left_is_removed(llava: Mllm, tmp_path: Path) -> None:
+    import os
+    import subprocess
+    import sys
+
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    names = {f".run[1].{child.pid}.tmp": False, f".run[1].{os.getpid()}.tmp": False, f".run[1].{os.getppid()}.tmp": True,
+             f".run1.{child.pid}.tmp": True, ".run[1].mine.tmp": True}  # fmt: skip
+    for name in names:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").touch()
+    save_adapter(taught(llava, "projector", "lora"), tmp_path / "run[1]", "")
+    assert {name: (tmp_path / name).is_dir() for name in names} == names

@@ -1,6 +1,7 @@
 """A tuned model on disk: found again for the same model, training set and settings, and for no other."""
 
 import copy
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from stimuli.errors import InputError
 from stimuli.sets import exam_set
 from stimuli.types import StimulusSet
 from tuning.tune import tune
-from tuning.tuned import reopen
+from tuning.tuned import quantized_as, reopen
 
 OPTIONS: dict[str, Any] = {"steps": 2, "batch_size": 4, "replay_images": 2, "progress": False}
 
@@ -71,3 +72,49 @@ def test_a_run_that_was_cut_off_while_saving_starts_again(llava: Mllm, train: St
     (tmp_path / "component.safetensors").write_bytes(b"half")
     again = tune(llava, train, "projector", out=tmp_path, **OPTIONS).mllm.model.state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first) and (tmp_path / "tuning.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("about", "name"),
+    [
+        (None, None),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True, "load_in_8bit": False}, "4bit"),
+        ({"quant_method": "bitsandbytes", "_load_in_8bit": True}, "8bit"),
+        ({"quant_method": "gptq"}, "gptq"),
+    ],
+)
+def test_quantisation_is_named_as_loading_takes_it(about: Any, name: str | None) -> None:
+    from types import SimpleNamespace
+
+    for found in (about, about and SimpleNamespace(**about)):
+        assert quantized_as(SimpleNamespace(config=SimpleNamespace(quantization_config=found))) == name
+    assert quantized_as(torch.nn.Linear(1, 1)) is None
+
+
+def test_the_library_s_own_settings_are_understood() -> None:
+    from types import SimpleNamespace
+
+    from transformers import BitsAndBytesConfig
+
+    for name in ("4bit", "8bit"):
+        config: Any = BitsAndBytesConfig(**{f"load_in_{name}": True})
+        for found in (config, config.to_dict()):
+            assert quantized_as(SimpleNamespace(config=SimpleNamespace(quantization_config=found))) == name
+
+
+def test_a_run_on_a_quantised_model_asks_for_the_same(llava: Mllm, train: StimulusSet, tmp_path: Path) -> None:
+    tune(llava, train, "projector", out=tmp_path, **{**OPTIONS, "steps": 1, "replay": 0.0})
+    record = json.loads((tmp_path / "tuning.json").read_text())
+    assert record["config"]["quantization"] is None
+    record["config"]["quantization"] = "4bit"
+    (tmp_path / "tuning.json").write_text(json.dumps(record))
+    with pytest.raises(
+        InputError, match="loaded with quantization='4bit', and .* has None. .*Load it with quantization='4bit'"
+    ):
+        reopen(llava, tmp_path)
+    record["config"]["quantization"] = None
+    (tmp_path / "tuning.json").write_text(json.dumps(record))
+    other = copy.deepcopy(llava.model)
+    other.config.quantization_config = {"quant_method": "bitsandbytes", "load_in_8bit": True}
+    with pytest.raises(InputError, match="quantization=None, and .* has '8bit'. .*Load it with no quantization"):
+        reopen(llava.with_model(other), tmp_path)

@@ -17,7 +17,7 @@ from hooks.load import Mllm, load
 from hooks.reuse import METHOD
 from hooks.stages import Stages
 from stimuli.errors import InputError
-from tuning.pieces import _checksum
+from tuning.pieces import _checksum, assembled, devices_of, tensors_in
 from tuning.upstream import Memory, remembered
 
 INSIDE = "is inside the vision tower"
@@ -450,3 +450,37 @@ def test_everything_is_undone_also_after_an_exception() -> None:
             toy(shown(0, 1)[1])
         toy.take = lambda o: o
         assert said(toy, memory, 0, 1) == (True, 4) and said(toy, memory, 0, 1) == (True, 0)
+
+
+# ---- where features are kept -----------------------------------------------------------------------------------------
+
+
+def test_features_are_put_where_they_were_and_kept_on_the_cpu() -> None:
+    x = torch.randn(1, 2)
+    part, rules, read = {"a": x, "b": [x + 1]}, {("a",): 0, ("b",): "listed", ("b", "*"): "same"}, {("a",), ("b", "*")}
+    assert set(devices_of(part, rules).values()) == {torch.device("cpu")} and set(devices_of(part, rules)) == read
+    kept = assembled([part], rules, read)
+    assert kept["a"].device.type == "cpu" and kept["a"].data_ptr() != x.data_ptr() and torch.equal(kept["b"][0], x + 1)
+    away = assembled([kept, kept], rules, read, dict.fromkeys(read, torch.device("meta")))  # a device without numbers
+    assert [away["a"].device.type, *(item.device.type for item in away["b"])] == ["meta"] * 3 and away["a"].shape == (2, 2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_features_are_kept_in_the_dtype_of_the_model(dtype: torch.dtype) -> None:
+    toy = Toy(lambda x: x.to(dtype), lambda o: o.float())
+    with remembered(toy, STAGES, "llm") as memory:
+        assert said(toy, memory, 0, 1)[0] and said(toy, memory, 1, 0) == (True, 0)
+        assert memory.bytes == 2 * VALUE * dtype.itemsize // 4
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_keeps_nothing() -> None:
+    toy = Toy().cuda()
+    pixels = shown(0, 1)[1].cuda()
+    with remembered(toy, STAGES, "llm") as memory:
+        expected = toy(pixels)
+        for _ in range(2):
+            memory.show(["s0", "s1"])
+            assert torch.allclose(toy(pixels), expected, atol=1e-6)
+        kept = [leaf for held in vars(toy)["get_image_features"].asked.kept.values() for _, leaf in tensors_in(held[0])]
+        assert memory.reused == 2 and {leaf.device.type for leaf in kept} == {"cpu"}

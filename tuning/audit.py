@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from hooks.checksum import weights_checksum
 from hooks.stage_table import size
 from hooks.stages import COMPONENTS, Stages
 from stimuli.tables import Table
@@ -18,6 +18,8 @@ from tuning.parts import Part, site_of
 
 OTHER = "other"
 """Stands for the site of parameters between sites: a last norm, an output head."""
+OFFLOADED = "offloaded"
+"""Stands for the checksum of a tensor that is not at hand."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,15 @@ class Audit:
     """Parameter → L2 norm of its change."""
     sha256_before: str
     sha256_after: str
-    """Over every parameter and buffer outside the part."""
+    """Over every parameter and buffer outside the part (``combined``)."""
     part: str = ""
     """Name of the part: a component, layers of it, or several of these."""
     method: str = "full"
     weights: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False)
     """Parameter → ``site`` (or ``other``), ``component``, ``parameters`` (numbers it has), ``trained`` (numbers the optimizer moved
     for it) and ``before`` (its L2 norm before; None for packed weights)."""
+    note: str = ""
+    """What the checksums do not cover, in words: offloaded weights, of which only the names are compared."""
 
     @property
     def unchanged(self) -> bool:
@@ -88,6 +92,7 @@ class Audit:
             "unchanged": self.unchanged,
             "sha256_before": self.sha256_before,
             "sha256_after": self.sha256_after,
+            "note": self.note,
             "largest_move": {"name": name, "norm": self.moved.get(name, 0.0)},
             "layers": self.layers(),
         }
@@ -111,7 +116,7 @@ def audited(
         method: how.
         trained: what the optimizer moved, by name in the student (``tuning.adapters.trainable``).
         before: ``of_part`` of the untouched model.
-        sha256_before: ``outside`` before the run.
+        sha256_before: ``outside`` before the run, or as much by ``combined``.
 
     Returns:
         The audit; if its two checksums agree, nothing outside the part has changed: no other component, and no other layer.
@@ -131,6 +136,7 @@ def audited(
         }
         for name, value in before.items()
     }
+    others = digests(model, part.parameters)
     return Audit(
         component="+".join(part.components),
         trained=part.parameters,
@@ -138,16 +144,49 @@ def audited(
         n_total=sum(map(size, named.values())),
         moved=moves({name: value for name, value in before.items() if value.is_floating_point()}, named),
         sha256_before=sha256_before,
-        sha256_after=outside(model, part),
+        sha256_after=combined(others),
         part=part.name,
         method=method,
         weights=weights,
+        note=_note(others),
     )
 
 
+def digests(model: Any, exclude: Collection[str] = ()) -> dict[str, str]:
+    """SHA-256 over the bytes of each parameter and buffer that is not excluded, by name; ``OFFLOADED`` where they are not at hand."""
+    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    return {name: _digest(tensors[name].detach()) for name in sorted(set(tensors) - set(exclude))}
+
+
+def _digest(value: torch.Tensor) -> str:
+    if value.is_meta:
+        return OFFLOADED
+    return hashlib.sha256(value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data).hexdigest()
+
+
+def combined(found: Mapping[str, str], exclude: Collection[str] = ()) -> str:
+    """SHA-256 over the names and checksums of all tensors that are not excluded, in name order.
+
+    Args:
+        found: of ``digests``; the bytes are read once, however many sets of names are asked for.
+        exclude: names.
+    """
+    lines = [f"{name} {found[name]}\n" for name in sorted(set(found) - set(exclude))]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
 def outside(model: Any, part: Part) -> str:
-    """SHA-256 over names and bytes of every parameter and buffer outside a part, in name order (adapters merged)."""
-    return weights_checksum(model, part.parameters)
+    """``combined`` of every parameter and buffer outside a part (adapters merged)."""
+    return combined(digests(model, part.parameters))
+
+
+def _note(found: Mapping[str, str]) -> str:
+    away = sum(digest == OFFLOADED for digest in found.values())
+    if not away:
+        return ""
+    return (
+        f"{away} of the {len(found)} tensors outside the part are offloaded: only their names were compared, not their numbers."
+    )
 
 
 def of_part(model: Any, part: Part) -> dict[str, torch.Tensor]:

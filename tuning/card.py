@@ -90,6 +90,7 @@ def _trained(name: str, config: Mapping[str, Any], audit: Mapping[str, Any]) -> 
     facts = [
         ("Steps", config.get("steps")),
         ("Peak learning rate", config.get("lr")),
+        ("Quantisation of the base model while it was trained; load it the same", config.get("quantization")),
         ("Training images", config.get("train")),
         ("Fingerprint of the training set (SHA-256)", config.get("train_sha256")),
     ]
@@ -98,14 +99,15 @@ def _trained(name: str, config: Mapping[str, Any], audit: Mapping[str, Any]) -> 
 
 def _proof(audit: Mapping[str, Any]) -> str:
     before, after = audit["sha256_before"], audit["sha256_after"]
+    note = f" **Except**: {audit['note']}" if audit.get("note") else ""
     if audit["unchanged"]:
         return (
-            "Every parameter and buffer outside that part is bit-identical to the base model's: the SHA-256 over their names and bytes "
-            f"is `{before}` before and after."
+            "Every parameter and buffer outside that part is bit-identical to the base model's: the SHA-256 over their names and checksums "
+            f"is `{before}` before and after.{note}"
         )
     return (
-        "**Something outside that part changed**: the SHA-256 over the names and bytes of everything else was "
-        f"`{before}` before and is `{after}` after. What this model does cannot be put down to the part alone."
+        "**Something outside that part changed**: the SHA-256 over the names and checksums of everything else was "
+        f"`{before}` before and is `{after}` after. What this model does cannot be put down to the part alone.{note}"
     )
 
 

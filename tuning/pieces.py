@@ -11,7 +11,8 @@ import torch
 from hooks.reuse import PLAIN
 
 NEAR = {torch.float32: 1e-4, torch.float64: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
-"""How far one image's features may be from those it has in a batch, relative to their size: other kernels round otherwise."""
+"""How far one image's features may be from those it has in a batch, relative to their size (own and root mean square): other kernels
+round otherwise. In bf16, and under autocast to it, that is 5 %: a dependence on the batch that is smaller goes unnoticed there."""
 MOST = 40
 """Pieces (crops) per stimulus, above which a call is not taken apart."""
 
@@ -172,10 +173,28 @@ def _close(one: torch.Tensor, other: torch.Tensor) -> bool:
     return torch.allclose(one.float(), other.float(), rtol=near, atol=near * size, equal_nan=True)
 
 
+def devices_of(value: Any, rules: Mapping[Path, Any]) -> dict[Path, torch.device]:
+    """Where each tensor in nested containers lies."""
+    return {path: leaf.device for path, leaf in tensors_in(value, rules)}
+
+
 def assembled(
-    parts: Sequence[Any], rules: Mapping[Path, Any], read: set[Path], path: Path = (), done: dict[Any, Any] | None = None
+    parts: Sequence[Any],
+    rules: Mapping[Path, Any],
+    read: set[Path],
+    devices: Mapping[Path, torch.device] | None = None,
+    path: Path = (),
+    done: dict[Any, Any] | None = None,
 ) -> Any:
     """The output of a batch, made of copies of those of its images; what is not read is empty and on no device.
+
+    Args:
+        parts: outputs of single images.
+        rules: of ``found_rules``.
+        read: places of what is read.
+        devices: where each place is put; by default the CPU.
+        path: the place of ``parts``.
+        done: what was joined already.
 
     Raises:
         Unfit: they do not fit together.
@@ -187,20 +206,23 @@ def assembled(
         if path not in read:
             return torch.empty(0, dtype=first.dtype, device="meta")
         if which not in done:
-            done[which] = _joined(parts, rules[path])
+            done[which] = _joined(parts, rules[path], torch.device("cpu") if devices is None else devices[path])
         return done[which]
     if items is None:
         return first
     if rules.get(path) == "listed":
-        return type(first)(assembled([item], rules, read, (*path, "*"), done) for part in parts for item in part)
+        return type(first)(assembled([item], rules, read, devices, (*path, "*"), done) for part in parts for item in part)
     inner = [_items(part) or {} for part in parts]
-    return _rebuilt(first, {name: assembled([own[name] for own in inner], rules, read, (*path, name), done) for name in items})
+    made = {name: assembled([own[name] for own in inner], rules, read, devices, (*path, name), done) for name in items}
+    return _rebuilt(first, made)
 
 
-def _joined(parts: Sequence[torch.Tensor], rule: int | str) -> torch.Tensor:
+def _joined(parts: Sequence[torch.Tensor], rule: int | str, device: torch.device) -> torch.Tensor:
     with torch.inference_mode(False), torch.no_grad():
         try:
-            return parts[0].clone() if isinstance(rule, str) else torch.cat(list(parts), rule)
+            if isinstance(rule, str):
+                return parts[0].to(device, copy=True)
+            return torch.cat([part.to(device) for part in parts], rule)
         except RuntimeError as error:
             raise Unfit("the features of images of several shapes do not fit together") from error
 

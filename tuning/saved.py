@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from hooks.checkpoint import quantization_of
-from hooks.checksum import folder_checksum
+from hooks.checksum import folder_checksum, weights_checksum
 from hooks.load import Mllm
 from hooks.quiet import quiet
 from stimuli.errors import InputError
 from stimuli.tables import write_json, write_text
 
 SHARD = "5GB"
+STAMP = "snellen.json"
+"""In a checkpoint: checksums of the weights in memory and of the files, so that nothing is written again to compare them."""
 CARD, SETTINGS, VIDEO = "README.md", "processor_config.json", "video_preprocessor_config.json"
 
 
@@ -42,11 +45,22 @@ def save_checkpoint(mllm: Mllm, folder: str | Path, card: str) -> Path:
             "model whose adapters are merged. Save the adapter alone, or merge it first."
         )
 
+    folder = Path(folder)
+    _sweep(folder)
+    weights = weights_checksum(mllm.model)
+    held = _stamped(folder)
+    if held is not None and held != weights:
+        raise InputError(_taken(folder))
+    if held is not None:
+        write_text(card, folder / CARD)
+        return folder
+
     def write(place: Path) -> None:
         mllm.model.save_pretrained(place, max_shard_size=SHARD)
         _save_processor(mllm.processor, place, str(getattr(mllm.model.config, "_name_or_path", "")))
+        write_json({"weights": weights, "files": folder_checksum(place)}, place / STAMP)
 
-    return _written(Path(folder), write, card)
+    return _written(folder, write, card)
 
 
 def save_adapter(student: Any, folder: str | Path, card: str, base: str | None = None) -> Path:
@@ -85,6 +99,7 @@ def _written(folder: Path, write: Callable[[Path], None], card: str) -> Path:
     holds = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
     if holds and folder_checksum(folder) is None:
         raise InputError(_taken(folder))
+    _sweep(folder)
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     temporary.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -102,6 +117,35 @@ def _written(folder: Path, write: Callable[[Path], None], card: str) -> Path:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def _stamped(folder: Path) -> str | None:
+    """Checksum of the weights that a checkpoint holds, by its stamp; None without one, or if the files have changed since."""
+    try:
+        stamp = json.loads((folder / STAMP).read_text(encoding="utf-8"))
+        return str(stamp["weights"]) if stamp["files"] == folder_checksum(folder) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes that were killed while they wrote this folder have left behind."""
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}.*.tmp"):
+        number = left.name.removesuffix(".tmp").rpartition(".")[2]
+        if number.isdigit() and not _running(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _running(process: int) -> bool:
+    if process == os.getpid():
+        return False  # a name that was left by an earlier process of the same number
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True  # somebody else's
+    return True
 
 
 def _taken(folder: Path) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 import psutil
-import torch
 
 from hooks.load import Mllm
 from hooks.stages import COMPONENTS
@@ -39,10 +39,13 @@ def default_rate(mllm: Mllm, part: Part, method: str) -> float:
     return min(rates[method][component] for component in part.components)
 
 
-def room(device: torch.device) -> int:
-    """Bytes that may be kept of what frozen parts give: a quarter of what is free there, at most ``MOST_KEPT``."""
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
-    return int(min(MOST_KEPT, free // 4))
+def room() -> int:
+    """Bytes of main memory that a process may keep of what frozen parts give.
+
+    A quarter of what is free, shared by the processes of this machine (``LOCAL_WORLD_SIZE``, which torchrun sets), at most ``MOST_KEPT``.
+    """
+    processes = max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return int(min(MOST_KEPT, psutil.virtual_memory().available // (4 * processes)))
 
 
 def check(

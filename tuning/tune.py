@@ -11,13 +11,12 @@ from typing import Any, Literal
 
 import torch
 
-from hooks.checksum import weights_checksum
 from hooks.load import Mllm
 from hooks.words import word_embeddings
 from stimuli.tables import write_text
 from stimuli.types import Stimulus
 from tuning.adapters import trainable
-from tuning.audit import audited, of_part, outside
+from tuning.audit import audited, combined, digests, of_part
 from tuning.constraints import NEEDS_PAIRS
 from tuning.copies import own_adapted
 from tuning.heldout import held_out_lessons, split_references
@@ -31,7 +30,7 @@ from tuning.recompute import recomputed
 from tuning.saved import CARD, save_adapter
 from tuning.schedule import Plan
 from tuning.settings import VALIDATION, check, check_numbers, check_processes, default_rate, room
-from tuning.tuned import ADAPTER, Tuned, copy_of, finished, kept_replays, renamed, save
+from tuning.tuned import ADAPTER, Tuned, copy_of, finished, kept_replays, quantized_as, renamed, save
 from tuning.untouched import Untouched
 from tuning.upstream import remembered
 
@@ -110,7 +109,7 @@ def tune(
             until the end.
         recompute: keep fewer activations and compute them again in the backward pass (gradient checkpointing).
         remember: bytes of what frozen parts give that are kept, so that they run once per image (``tuning.upstream``); by default a
-            quarter of the memory that is free, at most 4 GiB, and none where images are shown less than twice; 0 to switch it off.
+            quarter of the main memory that is free, at most 4 GiB, and none where images are shown less than twice; 0 to switch it off.
         checkpoint_every: steps between checkpoints in ``out``.
         seed: of batches and adapters; the same seed gives the same weights on CPU.
         progress: show a progress bar.
@@ -129,6 +128,7 @@ def tune(
     part = find_part(mllm.model, mllm.stages, component, only)
     train, watched = split_references(train, validation or (VALIDATION if patience else 0.0), seed)
     refuse_held_out([*train, *watched], held_out)
+    sums = digests(mllm.model)
     config: dict[str, Any] = {
         "component": component,
         "method": method,
@@ -148,7 +148,8 @@ def tune(
         "evaluate_every": evaluate_every if watched else None,
         "seed": seed,
         "train": len(train),
-        "model": weights_checksum(mllm.model),
+        "model": combined(sums),
+        "quantization": quantized_as(mllm.model),
         "train_sha256": fingerprint(train, taxonomy, quality > 0),
         "validation_sha256": fingerprint(watched, taxonomy) if watched else None,
     }
@@ -173,10 +174,9 @@ def tune(
         lessons = replace(lessons, replays=kept_replays(folder, train, own, config, crew))
     torch.manual_seed(seed)
     model = copy_of(mllm, part, method)
-    rest = outside(model, part)
     student, parameters = trainable(model, part, method, lora_rank)
     kinds = as_float32(parameters)
-    kept = room(mllm.device) if remember is None else remember
+    kept = room() if remember is None else remember
     if crew.sharded or (remember is None and steps and steps * batch_size < REPEATS * len(train)):
         kept = 0  # shards are gathered in step by all processes; and what is shown once need not be remembered
     untouched = Untouched(mllm, kept // 4)
@@ -204,7 +204,8 @@ def tune(
         own_adapted(student)
         model = student.merge_and_unload()
     model.eval().requires_grad_(False)
-    audit = audited(model, mllm.stages, part, method, parameters, of_part(mllm.model, part), rest)
+    audit = audited(model, mllm.stages, part, method, parameters, of_part(mllm.model, part),
+                    combined(sums, part.parameters))  # fmt: skip
     tuned = Tuned(renamed(mllm, model, config), audit, state.history, config, state.validation, processes)
     if folder is not None and crew.first:
         if method != "full":

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from hooks.checksum import weights_checksum
+from hooks.checkpoint import quantization_of
 from hooks.load import Mllm
 from hooks.quiet import quiet
 from hooks.store import difference
@@ -19,7 +19,7 @@ from stimuli.errors import InputError
 from stimuli.tables import Table, write_json
 from stimuli.types import Stimulus
 from tuning import checkpoints
-from tuning.audit import Audit
+from tuning.audit import Audit, combined, digests
 from tuning.card import model_card
 from tuning.copies import copy_for, own_adapted
 from tuning.lessons import Lesson, replayed
@@ -113,7 +113,7 @@ def reopen(mllm: Mllm, folder: str | Path) -> Tuned:
         folder: what was given to ``tune`` as ``out``.
 
     Raises:
-        InputError: no finished run, or one of another model.
+        InputError: no finished run, one of another model, or of one that was loaded with another quantisation.
     """
     record = Path(folder) / RECORD
     if not record.is_file():
@@ -121,7 +121,13 @@ def reopen(mllm: Mllm, folder: str | Path) -> Tuned:
             f"The folder {folder} holds no finished tuning run (no {RECORD}). Expected what `snellen tune --out` wrote."
         )
     saved = json.loads(record.read_text())
-    if saved["config"]["model"] != weights_checksum(mllm.model):
+    then, now = saved["config"].get("quantization"), quantized_as(mllm.model)
+    if then != now:
+        raise InputError(
+            f"The run in {folder} tuned a model loaded with quantization={then!r}, and '{mllm.name}' has {now!r}. Expected the same, as "
+            f"adapters fit the rounded weights. Load it with {f'quantization={then!r}' if then else 'no quantization'}."
+        )
+    if saved["config"]["model"] != combined(digests(mllm.model)):
         raise InputError(
             f"The run in {folder} tuned another model than '{mllm.name}': their weights differ. Give the model it began with."
         )
@@ -147,6 +153,14 @@ def _opened(mllm: Mllm, part: Part, saved: Mapping[str, Any], folder: Path) -> T
         saved.get("validation", []),
         saved.get("processes", {}),
     )
+
+
+def quantized_as(model: Any) -> str | None:
+    """How a model's weights are quantised: ``4bit`` or ``8bit``, as ``hooks.load`` takes it, or another method's name; None for not."""
+    found = getattr(getattr(model, "config", None), "quantization_config", None)
+    about = found if isinstance(found, dict) else getattr(found, "__dict__", {})
+    bits = [name for name in ("4bit", "8bit") if about.get(f"load_in_{name}") or about.get(f"_load_in_{name}")]
+    return bits[0] if bits else quantization_of(model)
 
 
 def copy_of(mllm: Mllm, part: Part, method: str) -> Any:

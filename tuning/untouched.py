@@ -14,7 +14,7 @@ from tuning.lessons import Lesson
 READS_PROMPT = "qformer_input_ids"
 """The input by which the prompt enters the visual tokens (InstructBLIP's Q-Former)."""
 LIMIT = 1 << 30
-"""Bytes of visual tokens that are kept."""
+"""Bytes of visual tokens that are kept, in main memory and in their own dtype."""
 
 
 def key_of(lesson: Lesson, inputs: Batch) -> tuple[str, str]:
@@ -34,6 +34,8 @@ class Untouched:
         self.mllm, self.limit = mllm, limit
         self.kept: dict[tuple[str, str], torch.Tensor] = {}
         self.bytes = 0
+        self.device = torch.device("cpu")
+        """Where tokens are computed."""
 
     def __call__(self, inputs: Batch, lessons: Sequence[Lesson]) -> list[torch.Tensor]:
         """Tokens of each lesson's image, (tokens, d) each, as the model was before tuning.
@@ -52,10 +54,12 @@ class Untouched:
             found = dict(zip(new, self._computed(asked), strict=True))
         else:
             found = {}
-        rows = [found[key] if key in found else self.kept[key] for key in keys]
+        if found:
+            self.device = next(iter(found.values())).device
+        rows = [found[key] if key in found else self.kept[key].to(self.device) for key in keys]
         for key, row in found.items():
             if self.bytes + row.nbytes <= self.limit:
-                self.kept[key] = row.clone()
+                self.kept[key] = row.to("cpu", copy=True)
                 self.bytes += row.nbytes
         return rows
 

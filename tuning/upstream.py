@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from hooks.reuse import METHOD
 from hooks.stages import COMPONENTS, Stages
 from stimuli.errors import InputError
-from tuning.pieces import Call, Path, Unfit, assembled, cut_up, found_rules, keys_of, tensors_in
+from tuning.pieces import Call, Path, Unfit, assembled, cut_up, devices_of, found_rules, keys_of, tensors_in
 
 LIMIT = 4 << 30
 """Bytes that are kept."""
@@ -71,15 +71,19 @@ def remembered(model: nn.Module, stages: Stages, first: str, limit: int = LIMIT)
     With ``llm`` this is everything up to the projector's output, with ``projector`` the vision tower. Features are kept by stimulus
     and by a checksum of everything that the part is given, so that other pixels, another prompt or precision never get them, and
     only those that the model reads. That an image has the same features in a batch as alone is tried on the first batch, and
-    again on the first with images of several shapes; where it does not hold, nothing is remembered. In passes that reuse, hooks
-    on the skipped modules do not fire, and what the model does not read of their outputs is on torch's ``meta`` device, where using it
-    is an error.
+    again on the first with images of several shapes; where it does not hold, nothing is remembered. "The same" allows for rounding
+    (``tuning.pieces.NEAR``): 1e-4 of the features' size in float32, 1 % in float16, and 5 % in bf16 or under autocast, which a real but
+    small dependence on the batch would pass. New images are computed one by one and not as a batch: what is remembered of an image is
+    then the same bits whichever others were new with it, so that a run that was stopped goes on as it would have, and no packed output has to
+    be split at places that were proven for other images. In passes that reuse, hooks on the skipped modules do not fire, and what the
+    model does not read of their outputs is on torch's ``meta`` device, where using it is an error.
 
     Args:
         model: the plain model inside any wrapper; left as it was after the block, also after an exception.
         stages: its map.
         first: the first component that is tuned: ``vision`` (then nothing is remembered), ``projector`` or ``llm``.
-        limit: bytes that are kept, on the device where they were computed; what does not fit is computed each time. 0 for none.
+        limit: bytes that are kept, on the CPU and in the dtype that they were computed in; what does not fit is computed each time. 0 for
+            none.
 
     Yields:
         The memory, to be told of the stimuli (``Memory.show``) before each pass.
@@ -162,7 +166,8 @@ class _Frozen:
         self.read: set[Path] = set()
         self.proven: set[str] = set()
         """Of ``alone``, ``equal`` and ``mixed``, the kinds of batches that were tried."""
-        self.kept: dict[Any, Any] = {}
+        self.kept: dict[Any, tuple[Any, dict[Path, torch.device]]] = {}
+        """By key, what is read of an image's output, on the CPU, and the devices it was on."""
         self.bytes = 0
 
     def __call__(self, call: Call) -> Any:
@@ -206,7 +211,9 @@ class _Frozen:
         self.memory.reused += len(keys) - len(new)
         for key, part in parts.items():
             self.keep(key, part)
-        return assembled([parts[key] if key in parts else self.kept[key] for key in keys], self.rules, self.read)
+        devices = devices_of(parts[keys[0]], self.rules) if keys[0] in parts else self.kept[keys[0]][1]
+        rows = [parts[key] if key in parts else self.kept[key][0] for key in keys]
+        return assembled(rows, self.rules, self.read, devices)
 
     def _alone(self, piece: Call) -> Any:
         with torch.inference_mode(False), torch.no_grad():
@@ -258,7 +265,7 @@ class _Frozen:
         if self.memory.bytes + size > self.memory.limit:
             self.memory.full = True
             return
-        self.kept[key] = kept
+        self.kept[key] = kept, devices_of(part, self.rules)
         self.memory.bytes += size
         self.bytes += size
 
