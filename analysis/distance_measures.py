@@ -1,18 +1,27 @@
-"""Distances between features and words: cosine, centred, whitened, the margin to the nearest wrong word, and the nearest word.
+"""Distances between features and words: cosine, centred, whitened, margins to the nearest wrong word, and the nearest word.
 
 The closed form of the measure in arXiv 2512.09573 is not public, so the definitions here are ours. With v the mean image-token
-feature of a stimulus, v̄ the mean over the stimuli, e_c the vector of class c's word and ē the mean over the classes:
+feature of a stimulus, v̄ the mean of the class means, e_c the vector of class c's word and ē the mean over the same classes, those that
+are shown:
 
 * ``cosine``   1 − cos(v, e_y), the raw distance to the right word, 0 to 2;
 * ``centred``  the same of v − v̄ and e_y − ē: the modality gap (Liang et al. 2022) is removed;
 * ``whitened`` √(δᵀ Σ⁻¹ δ / d) with δ = (v − v̄) − (e_y − ē) and Σ the pooled within-class covariance of the features (Mahalanobis
-  1936), shrunk towards a multiple of the identity (Ledoit and Wolf 2004). It is in units of the spread of images of one class: at 1,
-  the word lies as far away as an image does from the mean of its class. Directions in which images of one class differ much (their
-  content) count little. Σ is that of the stimuli measured, so a change of it is also a change of the unit;
+  1936), shrunk; see ``analysis.whitening``. Directions in which images of one class differ much (their content) count little. With
+  many more stimuli than dimensions, 1 is the distance of an image from the mean of its class; with fewer it is not, since Σ is mostly
+  the shrinkage's: there an image is less than 1 from the mean of its class. Σ is that of the stimuli measured, so a change of
+  ``whitened`` is also one of its unit, and no share of the value before;
+* ``whitened_margin`` by the same Σ, the distance to the nearest wrong word less that to the right one; positive means that the right word
+  is the nearer. It is the contrast that ``whitened`` lacks, in the same unit;
 * ``margin``   cos_c(v, e_y) − max over c ≠ y of cos_c(v, e_c), centred; positive means that the right word is the nearest;
 * ``zero_shot`` whether the nearest centred word is the right one; a tie is not.
 
-Features are read in chunks of rows, so that memory is flat in their number and no (n, k, d) array is made.
+All but ``cosine`` are transductive: v̄, ē and Σ are of the very stimuli measured, with their classes. So ``zero_shot`` is not what a
+classifier would score that sees one image at a time, and values of different sets of stimuli are not comparable. Where a single class is
+shown, ē is the mean over all words.
+
+Features are read in chunks of rows, so that memory is flat in their number and no (n, k, d) array is made (whitening takes d² or n²
+numbers, the fewer).
 
 A resample of references weighs the stimuli's values as they were measured. It does not see that the centre of the features and the
 covariance that whitens were estimated from the same references, which for ``whitened`` is most of the uncertainty. So a jackknife leaves
@@ -23,28 +32,31 @@ ratio of the jackknife's standard errors with and without measuring anew, where 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import permutations
 
 import numpy as np
 
+from analysis import whitening
+from analysis.whitening import chunks, class_means
 from probes.intervals import group_counts
 from stimuli.errors import InputError
 
-MEASURES = ("cosine", "centred", "whitened", "margin", "zero_shot")
-RATIOS = ("cosine", "centred", "whitened", "token_cosine", "token_centred")
+MEASURES = ("cosine", "centred", "whitened", "whitened_margin", "margin", "zero_shot")
+WHITENED = ("whitened", "whitened_margin")
+RATIOS = ("cosine", "centred", "token_cosine", "token_centred")
 """Distances with a zero that means something, so that a change can be told as a share of the value before."""
+UNCENTRED = ("cosine", "token_cosine")
+"""Measures of a stimulus that do not rest on the other stimuli."""
 ALL = "all"
 BALANCED = "zero_shot_balanced"
-CHUNK = 2048
-"""Rows at a time."""
 BLOCKS = 10
 """Of references, left out one by one by the jackknife."""
-WHITENING = 1e11
-"""Up to so many products is whitening done anew for the jackknife; beyond (10,000 stimuli of 4,096 dimensions), ``whitened`` has no
-interval."""
+WHITENING = 1e12
+"""Up to so many products in all is whitening done anew for the jackknife (2,000 stimuli of 4,096 dimensions, about half a minute of one
+core); beyond, it has no interval, and ``Distances.notes`` says so."""
 Means = Mapping[str, Mapping[str, np.ndarray]]
 """``all`` or class → measure → means: (1 + n_boot,) resampled, or (blocks,) of a jackknife."""
 EXHAUSTIVE = math.factorial(8)
@@ -61,7 +73,13 @@ class Measured:
     """(n, k): the centred margin of every word over the nearest other; above 0 for the nearest word."""
 
 
-def measure(features: np.ndarray, words: np.ndarray, targets: np.ndarray, wanted: Sequence[str] = MEASURES) -> Measured:
+def measure(
+    features: np.ndarray,
+    words: np.ndarray,
+    targets: np.ndarray,
+    wanted: Sequence[str] = MEASURES,
+    groups: np.ndarray | None = None,
+) -> Measured:
     """Measures per stimulus.
 
     Args:
@@ -69,6 +87,7 @@ def measure(features: np.ndarray, words: np.ndarray, targets: np.ndarray, wanted
         words: (k, d), at least two.
         targets: (n,) class numbers.
         wanted: names of measures.
+        groups: (n,) references, for the shrinkage of the covariance; None: each row is its own.
 
     Raises:
         InputError: unknown measure, fewer than two words, or another width.
@@ -79,8 +98,8 @@ def measure(features: np.ndarray, words: np.ndarray, targets: np.ndarray, wanted
             f"Got features of {features.shape[1]} dimensions and {len(words)} words of {words.shape[1]}. Expected the same dimensions and "
             "at least two words. Measure where the language model's width is, with a taxonomy of two classes or more."
         )
-    rows, mean = np.arange(len(features)), mean_row(features)
-    raw, centred = similarities(features, words, mean)
+    rows, (mean, word) = np.arange(len(features)), centres(features, words, targets)
+    raw, centred = similarities(features, words, mean, word)
     margins = margins_of(centred)
     found = {
         "cosine": 1 - raw[rows, targets],
@@ -88,8 +107,9 @@ def measure(features: np.ndarray, words: np.ndarray, targets: np.ndarray, wanted
         "margin": margins[rows, targets],
         "zero_shot": (margins[rows, targets] > 0).astype(float),
     }
-    if "whitened" in wanted:
-        found["whitened"] = whitened(features, words, targets)
+    if set(WHITENED) & set(wanted):
+        far = whitening.to_words(features, words - word, targets, mean, groups)
+        found |= {"whitened": far[rows, targets], "whitened_margin": margins_of(-far)[rows, targets]}
     return Measured({name: found[name] for name in MEASURES if name in wanted}, margins)
 
 
@@ -104,9 +124,16 @@ def check_measures(wanted: Sequence[str]) -> None:
         raise InputError(f"Got the measures {list(wanted)}; expected some of {', '.join(MEASURES)}. Use these.")
 
 
-def similarities(features: np.ndarray, words: np.ndarray, mean: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cosines of features (n, d) with words (k, d), raw and less the means of both, (n, k) each."""
-    plain, moved = unit(words).T, unit(words - words.mean(0)).T
+def centres(features: np.ndarray, words: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of the class means of features, and mean of those classes' words, (d,) each; of all words where a single class is shown."""
+    present = np.unique(targets)
+    named = words[present] if len(present) > 1 else words
+    return class_means(features, targets)[present].mean(0), np.asarray(named, float).mean(0)
+
+
+def similarities(features: np.ndarray, words: np.ndarray, mean: np.ndarray, word: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines of features (n, d) with words (k, d), raw and less the centres of both, (n, k) each."""
+    plain, moved = unit(words).T, unit(words - word).T
     parts = [(unit(x) @ plain, unit(x - mean) @ moved) for x in chunks(features)]
     return np.concatenate([raw for raw, _ in parts]), np.concatenate([centred for _, centred in parts])
 
@@ -122,53 +149,6 @@ def margins_of(similarity: np.ndarray) -> np.ndarray:
     return margins
 
 
-def whitened(features: np.ndarray, words: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Mahalanobis distance of each stimulus to its centred word, per dimension (root mean square), (n,); see the module.
-
-    NaN where features do not vary within classes.
-    """
-    from scipy.linalg import cholesky, solve_triangular
-
-    covariance, _ = within_covariance(features, targets)
-    if not np.trace(covariance) > 0:
-        return np.full(len(features), np.nan)
-    root = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
-    mean, centred = mean_row(features), words - words.mean(0)
-    found, start = [], 0
-    for x in chunks(features):
-        delta = x - mean - centred[targets[start : start + len(x)]]
-        found.append(np.sqrt((solve_triangular(root, delta.T, lower=True, check_finite=False) ** 2).mean(0)))
-        start += len(x)
-    return np.concatenate(found)
-
-
-def within_covariance(features: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, float]:
-    """Pooled within-class covariance (d, d), shrunk towards its mean variance times the identity, and the share of the shrinkage.
-
-    The share minimises the expected squared error (Ledoit and Wolf 2004, Lemma 3.2 to 3.4), as if the class means were known.
-
-    Args:
-        features: (n, d).
-        targets: (n,) class numbers.
-    """
-    n, d = features.shape
-    means = _class_means(features, targets)
-    total, fourth, start = np.zeros((d, d)), 0.0, 0
-    for x in chunks(features):
-        z = x - means[targets[start : start + len(x)]]
-        total += z.T @ z
-        fourth += float(((z**2).sum(1) ** 2).sum())
-        start += len(x)
-    total /= n
-    level, square = np.trace(total) / d, float((total**2).sum())
-    spread = square - d * level**2
-    share = min(1.0, max(0.0, fourth / n - square) / n / spread) if spread > 0 else 1.0
-    share = max(share, 1e-9)  # keeps a singular one invertible
-    total *= 1 - share
-    total[np.diag_indices(d)] += share * level
-    return total, share
-
-
 def word_permutation(margins: np.ndarray, targets: np.ndarray, seed: int = 0, n_random: int = 2000) -> dict[str, float]:
     """Is it about the right word, or would any do? The words' assignment to the classes is permuted.
 
@@ -181,8 +161,10 @@ def word_permutation(margins: np.ndarray, targets: np.ndarray, seed: int = 0, n_
         n_random: how many.
 
     Returns:
-        ``margin_p`` and ``zero_shot_p``, one-sided: how rarely an assignment has as high a mean as the given one.
+        ``margin_p`` and ``zero_shot_p``, one-sided: how rarely an assignment has as high a mean as the given one. NaN where a margin is.
     """
+    if not np.isfinite(margins).all():
+        return {"margin_p": float("nan"), "zero_shot_p": float("nan")}
     k = margins.shape[1]
     orders = _orders(k) if math.factorial(k) <= EXHAUSTIVE else _drawn(k, n_random, seed)
     present = np.unique(targets)
@@ -194,29 +176,9 @@ def word_permutation(margins: np.ndarray, targets: np.ndarray, seed: int = 0, n_
     return found
 
 
-def chunks(features: np.ndarray) -> Iterator[np.ndarray]:
-    """Rows in float64, ``CHUNK`` at a time."""
-    for start in range(0, len(features), CHUNK):
-        yield np.asarray(features[start : start + CHUNK], float)
-
-
-def mean_row(features: np.ndarray) -> np.ndarray:
-    """Mean over the rows, float64 (d,)."""
-    return np.asarray(sum(x.sum(0) for x in chunks(features)) / len(features))
-
-
 def unit(x: np.ndarray) -> np.ndarray:
     """Rows of length 1; those of length 0 stay."""
     return np.asarray(x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12))
-
-
-def _class_means(features: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    k = int(targets.max()) + 1
-    total, start = np.zeros((k, features.shape[1])), 0
-    for x in chunks(features):
-        total += (targets[start : start + len(x)] == np.arange(k)[:, None]).astype(float) @ x
-        start += len(x)
-    return total / np.maximum(np.bincount(targets, minlength=k), 1)[:, None]
 
 
 @lru_cache(maxsize=8)
@@ -252,19 +214,25 @@ def left_out(groups: np.ndarray, seed: int) -> list[np.ndarray]:
     return [block[number] != left for left in range(min(BLOCKS, n))]
 
 
+def affordable(n: int, d: int, blocks: int) -> bool:
+    """Whether whitening n stimuli of d dimensions anew for each of the blocks is worth its time (``WHITENING``)."""
+    return blocks * whitening.products(n, d) <= WHITENING
+
+
 def measured_anew(
     features: np.ndarray, words: np.ndarray, targets: np.ndarray, labels: np.ndarray, classes: Sequence[str], wanted: Sequence[str],
-    blocks: Sequence[np.ndarray],
+    blocks: Sequence[np.ndarray], groups: np.ndarray | None = None,
 ) -> Means:  # fmt: skip
     """Means of measures when each block is left out and centre and whitening are estimated without it, (blocks,) each.
 
-    ``whitened`` is NaN where it would take too long (``WHITENING``). Args as of ``analysis.distance_measures.measure``.
+    Whitened measures are NaN where they would take too long (``affordable``). Args as of ``analysis.distance_measures.measure``.
     """
-    affordable = len(blocks) * features.size * features.shape[1] <= WHITENING
-    todo = [name for name in wanted if name != "whitened" or affordable]
+    skip = () if affordable(len(features), features.shape[1], len(blocks)) else WHITENED
+    todo = [name for name in wanted if name not in skip]
     tables = []
     for keep in blocks:
-        found = measure(features[keep], words, targets[keep], todo).values if todo else {}
+        own = None if groups is None else groups[keep]
+        found = measure(features[keep], words, targets[keep], todo, own).values if todo else {}
         skipped = {name: np.full(int(keep.sum()), np.nan) for name in wanted if name not in todo}
         tables.append(_means({**found, **skipped}, labels[keep], classes))
     return _stacked(tables)
@@ -298,10 +266,10 @@ def factor(anew: np.ndarray | None, once: np.ndarray | None) -> float:
     if anew is None or once is None or len(anew) < 2:
         return 1.0
     both = np.isfinite(once) & np.isfinite(anew)
-    if not both.any():
+    if both.sum() < 2:
         return float("nan")
     given = float(once[both].std())
-    return max(1.0, float(anew[both].std()) / given) if given > 0 else 1.0
+    return float(np.maximum(1.0, anew[both].std() / given)) if given > 0 else 1.0
 
 
 def factors_of(

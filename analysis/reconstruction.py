@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from analysis.word_map import predicted
 from probes.intervals import Difference, Interval, group_counts, resamples
 from probes.resampled import score_change, score_interval
 from probes.ridge import left_out_errors
@@ -25,7 +26,10 @@ SKETCH = 64
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """R² on held-out references, over all features: 1 is perfect, 0 the mean of the training rows, below 0 is worse than that."""
+    """R² on held-out references: 1 is perfect, 0 the mean of the training rows, below 0 is worse than that.
+
+    Pooled over all features of the target as they are, not standardised: a feature counts by its variance.
+    """
 
     r2: Interval
     within: Interval
@@ -43,6 +47,8 @@ class Reconstruction:
     """(1 + n_boot,): R² on all references and in each resample of them, for paired differences."""
     within_draws: np.ndarray = field(repr=False)
     """The same of ``within``."""
+    above_draws: np.ndarray = field(repr=False)
+    """The same of ``above_random``."""
 
 
 def reconstruct(
@@ -56,9 +62,9 @@ def reconstruct(
 ) -> Reconstruction:
     """Ridge regression of all features of ``target`` on ``source``, cross-fitted over references.
 
-    R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖² with ȳ the mean of the training rows. Features of the source are standardised by the training
-    rows; one penalty for all features of the target. Intervals resample references and are widened for out-of-fold scores
-    (``probes.intervals.widening``).
+    R² = 1 - Σ‖y - ŷ‖² / Σ‖y - ȳ‖², summed over rows and features, with ȳ the mean of the training rows. Features of the source are
+    standardised by the training rows, those of the target are not; one penalty for all of these. Intervals resample references and
+    are widened for out-of-fold scores (``probes.intervals.widening``).
 
     Time O(folds·(n·d² + d³)) for d the smaller of rows and source features, twice for the baselines, and memory O(n·d + d²).
 
@@ -86,8 +92,9 @@ def reconstruct(
     draws, chance, floor = (_r2(errors[:, :2], number, weights) for errors in (own, random, mixed))
     within = _r2(own[:, 2:], number, weights)
     r2, versions = (score_interval(row, len(parts), -np.inf, 1) for row in (draws, within))
-    change = score_change(draws - chance, len(parts))
-    return Reconstruction(r2, versions, float(chance[0]), float(floor[0]), change, len(parts), penalties, draws, within)
+    above = draws - chance
+    change = score_change(above, len(parts))
+    return Reconstruction(r2, versions, float(chance[0]), float(floor[0]), change, len(parts), penalties, draws, within, above)
 
 
 def _checked(source: np.ndarray, target: np.ndarray, groups: Sequence[str] | np.ndarray) -> tuple[np.ndarray, ...]:
@@ -123,25 +130,9 @@ def _errors(
         chosen = np.asarray(PENALTIES)[left.argmin(0)]
         penalties.append(chosen[0])
         for errors, y, penalty in zip(found, targets, chosen, strict=True):
-            predicted = _ridge(x[train], y[train], float(penalty), x[test])
-            errors[test] = _squares(y[test] - predicted, y[test] - y[train].mean(0), number[test])
+            residual = y[test] - predicted(x[train], y[train], float(penalty), x[test])
+            errors[test] = _squares(residual, y[test] - y[train].mean(0), number[test])
     return found, np.array(penalties)
-
-
-def _ridge(x: np.ndarray, y: np.ndarray, penalty: float, new: np.ndarray) -> np.ndarray:
-    """Predictions for ``new`` (m, d₁) of the regression that ``probes.ridge`` defines, one penalty for all targets: (m, d₂)."""
-    from scipy.linalg import solve
-
-    mean, spread = x.mean(0), x.std(0)
-    spread = np.where(spread > 1e-9 * (1 + np.abs(mean)), spread, 1.0)
-    z, centre = (x - mean) / spread, y.mean(0)
-    new = (new - mean) / spread
-    dual = z.shape[0] < z.shape[1]
-    products = z @ z.T if dual else z.T @ z
-    products.flat[:: len(products) + 1] += penalty
-    right = y - centre if dual else z.T @ (y - centre)
-    weights = solve(products, right, assume_a="pos")
-    return np.asarray((new @ z.T if dual else new) @ weights + centre)
 
 
 def _squares(residual: np.ndarray, spread: np.ndarray, number: np.ndarray) -> np.ndarray:

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from itertools import cycle
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 
-from analysis import distance_compared, word_map
+from analysis import word_map
 from analysis.distance_compared import compare as compare
-from analysis.distance_compared import table_of
 from analysis.distance_measures import (
-    ALL,
     MEASURES,
+    WHITENED,
     Means,
+    affordable,
     check_measures,
     factors_of,
     left_out,
@@ -29,60 +29,22 @@ from analysis.distance_measures import (
     measured_anew,
     word_permutation,
 )
+from analysis.distance_table import table_of
+from analysis.distances import Distances as Distances
+from analysis.distances import Labelled, labelled
 from analysis.token_transport import Tokens, token_measures
 from analysis.word_vectors import MEANINGS, word_sets, word_vectors
 from hooks.extract import extract
 from hooks.load import Mllm
 from hooks.store import Activations, Store
+from probes.intervals import group_counts
 from probes.splits import Fold, grouped_folds
 from stimuli.errors import InputError
-from stimuli.tables import Table
-from stimuli.taxonomy import Taxonomy
 from stimuli.taxonomy import taxonomy as load_taxonomy
 from stimuli.types import Stimulus, StimulusSet
 
 FOLDS = 5
 """Of the cross-fitting of maps."""
-
-
-@dataclass(frozen=True)
-class Distances:
-    """Distances per site and class, and per stimulus for pairing."""
-
-    table: Table
-    """Rows: site, space (``direct`` or ``ridge map``), class (or ``all``), n, and every measure with ``_low`` and ``_high`` over references.
-    Over all classes also ``zero_shot_balanced`` and ``chance``, and ``margin_p`` and ``zero_shot_p`` of permuted words, ``_holm`` over
-    the sites. ``tokens_n`` is how many stimuli the token measures are of."""
-    per_stimulus: Mapping[str, Mapping[str, np.ndarray]] = field(repr=False)
-    """Site → measure → (n,); NaN where a stimulus is not among those whose tokens were measured."""
-    labels: np.ndarray = field(repr=False)
-    groups: np.ndarray = field(repr=False)
-    ids: tuple[str, ...] = field(repr=False)
-    classes: tuple[str, ...] = ()
-    """In the taxonomy's order."""
-    words: str = "input"
-    """Kind of the words."""
-    mapped: Mapping[str, int] = field(default_factory=dict)
-    """Sites whose features were mapped into the words' space, and how many folds the map was cross-fitted in."""
-    notes: tuple[str, ...] = ()
-    """What has to be known to read the numbers."""
-    anew: Mapping[str, Means] = field(default_factory=dict, repr=False)
-    """Site → jackknife means with centre and whitening measured anew (``analysis.distance_measures.measured_anew``)."""
-    factors: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict, repr=False)
-    """Site → class → measure → by how much the spread of resamples was widened for that."""
-    seed: int = 0
-
-    def row(self, site: str, label: str = ALL) -> dict[str, Any]:
-        """The row of a site and class."""
-        return next(row for row in self.table if row["site"] == site and row["class"] == label)
-
-    def space(self, site: str) -> str:
-        """``direct``, or ``ridge map`` where features were mapped."""
-        return "ridge map" if site in self.mapped else "direct"
-
-    def compare(self, after: Distances, n_boot: int = 1000, seed: int = 0) -> Table:
-        """Paired changes from these distances to those of a model after tuning; see ``analysis.distance_compared.compare``."""
-        return distance_compared.compare(self, after, n_boot, seed)
 
 
 def semantic_distance(
@@ -107,7 +69,7 @@ def semantic_distance(
         taxonomy: name or file.
         store: mean-pooled activations of these stimuli, if at hand; extracted otherwise.
         word: ``input``, ``contextual`` or ``unembedding``; see ``analysis.word_vectors.MEANINGS``.
-        measures: some of ``cosine``, ``centred``, ``whitened``, ``margin``, ``zero_shot``.
+        measures: some of ``cosine``, ``centred``, ``whitened``, ``whitened_margin``, ``margin``, ``zero_shot``.
         tokens: also measure single tokens and transport; ``True`` for ``Tokens()``: of at most 256 stimuli, at the projector.
         vision: also measure the vision encoder's sites, mapped onto the projector's output (``True`` or ``"projector"``) or onto the
             words (``"words"``); see ``analysis.word_map``.
@@ -123,71 +85,50 @@ def semantic_distance(
     direct = [s for s in mllm.stages.sites if s == "projector" or s.startswith("llm")]
     visual = [s for s in mllm.stages.sites if s.startswith("vision")] if target else []
     store = store or extract(mllm, stimuli, [*visual, *direct], progress=progress)
-    shown = _labelled(stimuli, store.ids, load_taxonomy(taxonomy))
+    shown = labelled(stimuli, store.ids, load_taxonomy(taxonomy))
     vectors = word_vectors(mllm, [shown.taxonomy.wordings[label] for label in shown.taxonomy.classes], direct, word)
     features = _features(store, shown, [site for site in direct if site in store.sites], vectors)
     values: dict[str, dict[str, np.ndarray]] = {}
     permuted: dict[str, dict[str, float]] = {}
     anew: dict[str, Means] = {}
+    slow: list[str] = []
     blocks = left_out(shown.groups, seed)
     mapped_sites = [site for site in visual if site in store.sites]
     folds = grouped_folds(shown.labels, shown.groups, FOLDS, seed, strict=False) if mapped_sites else []
     mapping = _mapped(store, shown, mapped_sites, vectors, target, folds, seed)
     for site, rows, words in _each(mapping, features):
-        found = measure(rows, words, shown.targets, measures)
+        found = measure(rows, words, shown.targets, measures, shown.groups)
         values[site], permuted[site] = found.values, word_permutation(found.margins, shown.targets, seed)
         if (
             target == "words" and site in mapped_sites
         ):  # the map was fitted to this very assignment, so that no other can compete with it
             permuted[site] = {}
-        anew[site] = measured_anew(rows, words, shown.targets, shown.labels, shown.taxonomy.classes, measures, blocks)
+        anew[site] = measured_anew(
+            rows, words, shown.targets, shown.labels, shown.taxonomy.classes, measures, blocks, shown.groups
+        )
+        if set(WHITENED) & set(measures) and not affordable(len(rows), rows.shape[1], len(blocks)):
+            slow.append(site)
     if not any(site in values for site in direct):
         raise InputError(
             f"No site of {mllm.name} has activations as wide as its words among {', '.join(store.sites)}. Expected the projector or a site of "
             "the language model. Extract one."
         )
     notes = [MEANINGS[word], *([word_map.NOTES[target]] if mapped_sites else [])]
+    if slow:
+        notes.append(
+            f"At {', '.join(slow)}, whitening {len(shown.ids)} stimuli anew without each block of references would take too long, so that there "
+            f"is no interval of {' and '.join(name for name in WHITENED if name in measures)}. Measure fewer stimuli for one."
+        )
     factors = {site: factors_of(anew[site], own, shown.labels, shown.taxonomy.classes, blocks) for site, own in values.items()}
-    if tokens:
-        own, told = _tokens(mllm, shown, tokens if isinstance(tokens, Tokens) else Tokens(), vectors, word, seed, progress)
+    how = tokens if isinstance(tokens, Tokens) else Tokens() if tokens else None
+    if how is not None:
+        own, told = _tokens(mllm, shown, how, vectors, word, seed, progress)
         values = {site: {**values[site], **own.get(site, {})} for site in values}
         notes.append(told)
     mapped = dict.fromkeys(mapped_sites, FOLDS)
     table = table_of(values, permuted, factors, shown.labels, shown.groups, shown.taxonomy.classes, mapped, n_boot, seed)
-    about = (shown.taxonomy.classes, word, mapped, tuple(notes), anew, factors, seed)
+    about = (shown.taxonomy.classes, word, mapped, tuple(notes), anew, factors, seed, target, how)
     return Distances(table, values, shown.labels, shown.groups, shown.ids, *about)
-
-
-@dataclass(frozen=True)
-class _Labelled:
-    """The stimuli that have a class, and their rows in the store."""
-
-    taxonomy: Taxonomy
-    stimuli: list[Stimulus]
-    rows: np.ndarray
-    labels: np.ndarray
-    targets: np.ndarray
-    groups: np.ndarray
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        return tuple(stimulus.id for stimulus in self.stimuli)
-
-    def of(self, activations: Activations) -> np.ndarray:
-        """Their features: as they lie in the file where all are wanted."""
-        values = activations.values
-        return values if len(self.rows) == len(values) else values[self.rows]
-
-
-def _labelled(stimuli: Sequence[Stimulus], ids: Sequence[str], taxonomy: Taxonomy) -> _Labelled:
-    by_id = {s.id: s for s in stimuli}
-    rows = [row for row, id in enumerate(ids) if id in by_id and taxonomy.label(by_id[id]) is not None]
-    if not rows:
-        raise InputError(f"None of the {len(stimuli)} stimuli has a class in '{taxonomy.name}'. Give labelled stimuli.")
-    own = [by_id[ids[row]] for row in rows]
-    labels = np.array([taxonomy.label(s) for s in own])
-    targets = np.array([taxonomy.classes.index(label) for label in labels])
-    return _Labelled(taxonomy, own, np.array(rows), labels, targets, np.array([s.reference for s in own]))
 
 
 def _target(mllm: Mllm, vision: bool | str) -> str:
@@ -205,7 +146,7 @@ Site = tuple[str, np.ndarray, np.ndarray]
 """A site, its features (n, d) and its words (k, d)."""
 
 
-def _features(store: Store, shown: _Labelled, sites: Sequence[str], vectors: Mapping[str, np.ndarray]) -> Iterator[Site]:
+def _features(store: Store, shown: Labelled, sites: Sequence[str], vectors: Mapping[str, np.ndarray]) -> Iterator[Site]:
     """Site by site, those of the words' width."""
     for site in sites:
         features = shown.of(store.read(site))
@@ -215,7 +156,7 @@ def _features(store: Store, shown: _Labelled, sites: Sequence[str], vectors: Map
 
 def _mapped(
     store: Store,
-    shown: _Labelled,
+    shown: Labelled,
     sites: Sequence[str],
     vectors: Mapping[str, np.ndarray],
     target: str,
@@ -260,7 +201,7 @@ class _Read(Sequence[np.ndarray]):
 
 
 def _tokens(
-    mllm: Mllm, shown: _Labelled, how: Tokens, vectors: Mapping[str, np.ndarray], word: str, seed: int, progress: bool
+    mllm: Mllm, shown: Labelled, how: Tokens, vectors: Mapping[str, np.ndarray], word: str, seed: int, progress: bool
 ) -> tuple[dict[str, dict[str, np.ndarray]], str]:
     """Token measures by site, NaN for stimuli beyond the cap; and what to say of them."""
     bad = [site for site in how.sites if site not in vectors]
@@ -269,7 +210,7 @@ def _tokens(
             f"Got token measures at {', '.join(how.sites)} with pool='{how.pool}'. Expected sites among {', '.join(vectors)}, and the pool "
             "'none' or 'grid:4'. Use these."
         )
-    chosen = np.flatnonzero(np.isin(shown.groups, _few(shown.groups, how.cap, seed)))
+    chosen = _few(shown, how.cap, seed)
     sets = word_sets(mllm, shown.taxonomy, how.sites, word, synonyms=how.synonyms)
     found = {}
     with tempfile.TemporaryDirectory(prefix="snellen-tokens-") as folder:
@@ -280,13 +221,22 @@ def _tokens(
             read = _Read(store.read(site), store.ids, vectors[site].shape[1])
             own = token_measures(read, vectors[site], sets[site], shown.targets[rows], how)
             found[site] = {name: _spread(value, rows, len(shown.ids)) for name, value in own.items()}
-    sizes = sorted({len(own.rows) for own in sets[how.sites[0]]})
-    counts = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    each, sizes = np.unique(shown.targets[rows], return_counts=True)[1], [len(own.rows) for own in sets[how.sites[0]]]
     told = (
-        f"Token measures are of {len(rows)} stimuli of {len(np.unique(shown.groups[rows]))} references. Tokens per class's words: {counts}; "
-        "to a single token, transport is the mean cost over the image's tokens less half the image's own term."
+        f"Token measures are of {len(rows)} stimuli of {len(np.unique(shown.groups[rows]))} references, drawn evenly from the classes as "
+        f"far as they go ({_range(each)} each), so that over all they weigh otherwise than all stimuli do. Tokens per class's words: "
+        f"{_range(sizes)}; to a single token, transport is the mean cost over the image's tokens less half the image's own term."
     )
+    lost = {site: int(np.isnan(own["transport"][rows]).sum()) for site, own in found.items()}
+    for site, count in lost.items():
+        if count:
+            told += f" At {site}, transport did not converge for {count} stimuli (iterations: {how.iterations}), and is left out there."
     return found, told
+
+
+def _range(counts: Sequence[int] | np.ndarray) -> str:
+    low, high = min(counts), max(counts)
+    return str(low) if low == high else f"{low} to {high}"
 
 
 def _spread(values: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
@@ -295,9 +245,22 @@ def _spread(values: np.ndarray, rows: np.ndarray, n: int) -> np.ndarray:
     return found
 
 
-def _few(groups: np.ndarray, cap: int, seed: int) -> list[str]:
-    """References drawn at random, whole, as many as have at most ``cap`` stimuli together; two at least."""
-    names, counts = np.unique(groups, return_counts=True)
-    order = np.random.default_rng([seed, 63]).permutation(len(names))
-    enough = max(2, int((np.cumsum(counts[order]) <= cap).sum()))
-    return [str(name) for name in names[order[:enough]]]
+def _few(shown: Labelled, cap: int, seed: int) -> np.ndarray:
+    """Rows of at most ``cap`` stimuli, evenly from the classes and from many references, whatever the order of the stimuli.
+
+    The classes take turns. Each gives a stimulus of the reference that it has shown least, of such that which all have shown least.
+    """
+    luck = np.empty(len(shown.ids))
+    luck[np.argsort(shown.ids)] = np.random.default_rng([seed, 63]).permutation(len(luck))
+    reference, count = group_counts(shown.groups)
+    shows, left = np.zeros((len(shown.taxonomy.classes), count), int), np.ones(len(luck), bool)
+    for turn in cycle(np.unique(shown.targets)):
+        if not left.any() or (~left).sum() >= cap:
+            break
+        rows = np.flatnonzero(left & (shown.targets == turn))
+        if len(rows):
+            own = reference[rows]
+            row = rows[np.lexsort((luck[rows], shows.sum(0)[own], shows[turn, own]))[0]]
+            left[row] = False
+            shows[turn, reference[row]] += 1
+    return np.flatnonzero(~left)

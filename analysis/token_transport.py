@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from analysis.distance_measures import margins_of, similarities
+from analysis.distance_measures import margins_of, unit
 from stimuli.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,9 +36,9 @@ class Transport:
     """Entropic transport costs."""
 
     cost: np.ndarray
-    """(batch,): OT_ε."""
-    violation: float
-    """Largest distance of a coupling's marginals from those asked for, the sum over tokens."""
+    """(batch,): OT_ε; NaN where the iterations did not suffice."""
+    violation: np.ndarray
+    """(batch,): distance of the coupling's marginals from those asked for, the sum over tokens."""
     iterations: int
 
 
@@ -60,28 +60,31 @@ def sinkhorn(
         b: (batch, t) or (t,), in the same way.
         epsilon: of the entropy, in the unit of the cost.
         tolerance: on the marginals.
-        iterations: at most so many.
+        iterations: at most so many; a pair that needs more has no cost.
         device: where to compute.
 
     Raises:
-        InputError: shapes or numbers that do not fit, or no convergence.
+        InputError: shapes or numbers that do not fit.
     """
     c, log_a, log_b = _given(cost, a, b, epsilon, device)
     if c.shape[1] < c.shape[2]:
         c, log_a, log_b = c.transpose(1, 2), log_b, log_a
-    g, violation = c.new_zeros(c.shape[0], c.shape[2]), float("inf")
+    g, off = c.new_zeros(c.shape[0], c.shape[2]), c.new_full((len(c),), np.inf)
     for step, eps in enumerate(_schedule(c, epsilon, iterations)):
         f = _soft(c, g, log_b, 2, eps)
         new = _soft(c, f, log_a, 1, eps)
-        off = (log_b.exp() * _off(g - new, eps)).sum(1)
-        violation = float(off.max()) if eps == epsilon else violation
-        if violation <= tolerance:
-            break
+        if eps == epsilon:
+            off = (log_b.exp() * _off(g - new, eps)).sum(1)
+            if bool((off <= tolerance).all()):
+                break
         tried = _newton(c, f, g, log_a, log_b, eps) if step % NEWTON == NEWTON - 1 else None
         g = new if tried is None else _better(c, new, tried, log_a, log_b, eps)
-    _refuse_unfinished(violation, tolerance, iterations, epsilon)
-    value = (log_a.exp() * f).sum(1) + (log_b.exp() * g).sum(1)
-    return Transport(value.cpu().numpy(), violation, step)
+    return _transport((log_a.exp() * f).sum(1) + (log_b.exp() * g).sum(1), off, tolerance, step)
+
+
+def _transport(value: torch.Tensor, off: torch.Tensor, tolerance: float, step: int) -> Transport:
+    """Costs of the pairs whose marginals are near enough, NaN for the others."""
+    return Transport(value.where(off <= tolerance, np.nan).cpu().numpy(), off.cpu().numpy(), step)
 
 
 def _newton(
@@ -94,19 +97,18 @@ def _newton(
     weighted = log_a.exp().unsqueeze(2) * rows
     sums = weighted.sum(1)
     curved = torch.diag_embed(sums + 1e-12) - rows.transpose(1, 2) @ weighted + 1 / c.shape[2]
-    return g + eps * torch.linalg.solve(curved, log_b.exp() - sums)
+    return g + eps * torch.linalg.solve_ex(curved, log_b.exp() - sums)[0]
 
 
 def _better(
     c: torch.Tensor, new: torch.Tensor, tried: torch.Tensor, log_a: torch.Tensor, log_b: torch.Tensor, eps: float
 ) -> torch.Tensor:
-    """Of two potentials of the columns that whose dual value is higher, problem by problem."""
-    import torch
+    """Of two potentials of the columns that of higher dual value, pair by pair; the first where the second has none."""
 
     def value(g: torch.Tensor) -> torch.Tensor:
         return (log_a.exp() * _soft(c, g, log_b, 2, eps)).sum(1) + (log_b.exp() * g).sum(1)
 
-    return torch.where((value(tried) > value(new)).unsqueeze(1), tried, new)
+    return tried.where((value(tried) > value(new)).unsqueeze(1), new)
 
 
 def self_transport(
@@ -123,25 +125,23 @@ def self_transport(
     Args and errors as of ``sinkhorn``; ``cost`` is (batch, m, m) and symmetric.
     """
     c, log_a, _ = _given(cost, a, a, epsilon, device)
-    f = c.new_zeros(c.shape[:2])
-    violation = float("inf")
+    f, off = c.new_zeros(c.shape[:2]), c.new_full((len(c),), np.inf)
     for step, eps in enumerate(_schedule(c, epsilon, iterations)):  # noqa: B007
         new = _soft(c, f, log_a, 2, eps)
         if eps == epsilon:
-            violation = float((log_a.exp() * _off(f - new, eps)).sum(1).max())
-            if violation <= tolerance:
+            off = (log_a.exp() * _off(f - new, eps)).sum(1)
+            if bool((off <= tolerance).all()):
                 break
         f = (f + new) / 2
-    _refuse_unfinished(violation, tolerance, iterations, epsilon)
     weight = log_a.exp()
     mass = (weight * ((f - new) / epsilon).exp()).sum(1)
-    return Transport((2 * (weight * f).sum(1) - epsilon * (mass - 1)).cpu().numpy(), violation, step)
+    return _transport(2 * (weight * f).sum(1) - epsilon * (mass - 1), off, tolerance, step)
 
 
 def debiased(
     x: np.ndarray, y: np.ndarray, a: np.ndarray | None = None, b: np.ndarray | None = None, **options: Any
 ) -> np.ndarray:
-    """S_ε between sets of vectors with cosine cost, (batch,).
+    """S_ε between sets of vectors with cosine cost, (batch,); NaN where one of its three terms did not converge.
 
     Args:
         x: (batch, m, d).
@@ -157,8 +157,7 @@ def debiased(
 
 def cosine_cost(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """1 − cos of vectors (…, m, d) and (…, t, d): (…, m, t), 0 to 2; a vector of length 0 costs 1."""
-    u, v = (z / np.maximum(np.linalg.norm(z, axis=-1, keepdims=True), 1e-12) for z in (x, y))
-    return np.asarray(1 - u @ np.swapaxes(v, -1, -2))
+    return np.asarray(1 - unit(x) @ np.swapaxes(unit(y), -1, -2))
 
 
 def _given(cost: Any, a: Any, b: Any, epsilon: float, device: str) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -195,26 +194,14 @@ def _off(difference: torch.Tensor, eps: float) -> torch.Tensor:
     return (difference / eps).expm1().abs()
 
 
-def _start(c: torch.Tensor, epsilon: float) -> float:
-    return max(epsilon, float(c.max()) / 2)
-
-
 def _schedule(c: torch.Tensor, epsilon: float, iterations: int) -> Any:
     """ε of every step: by halves from half the largest cost, then as asked for."""
-    eps, steps = _start(c, epsilon), 0
+    eps, steps = max(epsilon, float(c.max()) / 2), 0
     while eps > epsilon and steps < iterations:
         yield eps
         eps, steps = eps / 2, steps + 1
     for _ in range(steps, iterations):
         yield epsilon
-
-
-def _refuse_unfinished(violation: float, tolerance: float, iterations: int, epsilon: float) -> None:
-    if not violation <= tolerance:
-        raise InputError(
-            f"Transport with epsilon {epsilon} did not converge: after {iterations} iterations the marginals are off by {violation:.1e}. "
-            f"Expected {tolerance:.0e} at most. Raise epsilon, the tolerance or the number of iterations."
-        )
 
 
 # ---- tokens of images ------------------------------------------------------------------------------------------------
@@ -230,7 +217,7 @@ class Tokens:
 
     sites: tuple[str, ...] = ("projector",)
     cap: int = 256
-    """Stimuli at most, drawn as whole references."""
+    """Stimuli at most, drawn evenly from the classes and from as many references as there are."""
     pool: str = "none"
     """All tokens, or means over cells (``grid:4``)."""
     synonyms: bool = False
@@ -238,6 +225,7 @@ class Tokens:
     centred: bool = True
     """Transport between tokens less the means of images and words; else the cost is the raw cosine's."""
     epsilon: float = EPSILON
+    iterations: int = ITERATIONS
     memory: float = 256e6
     """Bytes that a chunk of stimuli may take."""
 
@@ -250,52 +238,61 @@ def token_measures(
     ``token_cosine``, ``token_centred`` and ``token_margin`` are the means over tokens of what ``analysis.distance_measures`` defines for
     mean-pooled features; ``token_zero_shot`` is the share of tokens whose nearest word is the right one; ``transport`` is S_ε to the tokens
     of the right class, ``transport_margin`` how much nearer they are than the nearest wrong class's, and ``transport_zero_shot``
-    whether they are the nearest. The means that centre are over the stimuli, each with the same weight.
+    whether they are the nearest; all three are NaN where transport to a class did not converge. What centres is the mean over the classes
+    that have stimuli: of the means of their images, each image with the same weight, and of their words.
 
     Args:
         tokens: (tokens, d) per stimulus, read when looked at, twice each.
         words: (k, d).
         sets: the tokens of each class.
         targets: (n,) class numbers.
-        how: centring, ε and memory.
+        how: centring, ε, iterations and memory.
 
     Returns:
         Measure → (n,).
     """
     how = how or Tokens()
     counts = [len(own) for own in tokens]
-    mean = sum(np.asarray(own, float).mean(0) for own in tokens) / len(counts)
-    width, most = words.shape[1], max(counts)
+    width, most, present = words.shape[1], max(counts), np.unique(targets)
+    means = np.zeros(words.shape)
+    for own, target in zip(tokens, targets, strict=True):
+        means[target] += np.asarray(own, float).mean(0) / (targets == target).sum()
+    mean, middle = means[present].mean(0), np.mean([sets[c].weights @ sets[c].rows for c in present], 0)
+    named = unit(words).T, unit(words - words[present].mean(0)).T
     step = max(1, int(how.memory / 8 / (6 * most**2 + 4 * most * width)))
     pooled, costs = [], []
     for start in range(0, len(counts), step):
         part = [np.asarray(tokens[i], float) for i in range(start, min(start + step, len(counts)))]
-        pooled += [_token_means(own, words, mean, int(targets[start + i])) for i, own in enumerate(part)]
-        costs.append(_to_classes(part, sets, mean, how))
+        pooled += [_token_means(own, *named, mean, targets[start + i]) for i, own in enumerate(part)]
+        costs.append(_to_classes(part, sets, mean * how.centred, middle * how.centred, how))
     cost, rows = np.concatenate(costs), np.arange(len(counts))
     margin = margins_of(-cost)[rows, targets]
-    found = [*np.array(pooled).T, cost[rows, targets], margin, (margin > 0).astype(float)]
+    nearest = np.where(np.isnan(margin), np.nan, margin > 0)
+    found = [*np.array(pooled).T, cost[rows, targets], margin, nearest]
     return dict(zip(TOKEN_MEASURES, found, strict=True))
 
 
-def _token_means(own: np.ndarray, words: np.ndarray, mean: np.ndarray, target: int) -> tuple[float, float, float, float]:
-    raw, centred = similarities(own, words, mean)
+def _token_means(own: np.ndarray, plain: np.ndarray, moved: np.ndarray, mean: np.ndarray, target: int) -> list[float]:
+    """The first four measures of one stimulus, of words of length 1 (d, k), raw and centred."""
+    raw, centred = unit(own) @ plain, unit(own - mean) @ moved
     margin = margins_of(centred)[:, target]
-    means = 1 - raw[:, target].mean(), 1 - centred[:, target].mean(), margin.mean(), (margin > 0).mean()
-    return tuple(float(value) for value in means)  # type: ignore[return-value]
+    return [1 - raw[:, target].mean(), 1 - centred[:, target].mean(), margin.mean(), (margin > 0).mean()]
 
 
-def _to_classes(part: Sequence[np.ndarray], sets: Sequence[WordSet], mean: np.ndarray, how: Tokens) -> np.ndarray:
-    """S_ε between each stimulus and each class, (stimuli, k); stimuli with fewer tokens are padded with weight 0."""
+def _to_classes(
+    part: Sequence[np.ndarray], sets: Sequence[WordSet], mean: np.ndarray, middle: np.ndarray, how: Tokens
+) -> np.ndarray:
+    """S_ε between each stimulus (shorter ones padded with weight 0) and each class, (stimuli, k); a row all converged or all NaN."""
+    options: Any = {"epsilon": how.epsilon, "iterations": how.iterations}
     most = max(map(len, part))
     x, weights = np.zeros((len(part), most, part[0].shape[1])), np.zeros((len(part), most))
     for i, own in enumerate(part):
-        x[i, : len(own)], weights[i, : len(own)] = own - (mean if how.centred else 0), 1 / len(own)
-    middle = np.mean([own.weights @ own.rows for own in sets], 0) if how.centred else 0
-    image = self_transport(cosine_cost(x, x), weights, epsilon=how.epsilon).cost
+        x[i, : len(own)], weights[i, : len(own)] = own - mean, 1 / len(own)
+    image = self_transport(cosine_cost(x, x), weights, **options).cost
     found = []
     for named in sets:
         y = named.rows - middle
-        word = self_transport(cosine_cost(y, y)[None], named.weights, epsilon=how.epsilon).cost
-        found.append(sinkhorn(cosine_cost(x, y), weights, named.weights, epsilon=how.epsilon).cost - (image + word) / 2)
-    return np.stack(found, 1)
+        word = self_transport(cosine_cost(y, y)[None], named.weights, **options).cost
+        found.append(sinkhorn(cosine_cost(x, y), weights, named.weights, **options).cost - (image + word) / 2)
+    cost = np.stack(found, 1)
+    return np.where(np.isnan(cost).any(1, keepdims=True), np.nan, cost)

@@ -83,7 +83,7 @@ def chosen_penalty(x: np.ndarray, y: np.ndarray, groups: np.ndarray, penalties: 
 
 
 def predicted(x: np.ndarray, y: np.ndarray, penalty: float, new: np.ndarray) -> np.ndarray:
-    """Ridge regression of y on standardised x (Hoerl and Kennard 1970), applied to new rows; the dual where it is smaller.
+    """Predictions for new rows of the regression that ``probes.ridge`` defines, one penalty for all outputs; the dual where it is smaller.
 
     Args:
         x: (n, d).
@@ -96,12 +96,12 @@ def predicted(x: np.ndarray, y: np.ndarray, penalty: float, new: np.ndarray) -> 
     """
     from scipy.linalg import solve
 
-    middle, spread = x.mean(0), x.std(0)
+    middle, spread, centre = x.mean(0), x.std(0), y.mean(0)
     spread = np.where(spread > 1e-9 * (1 + np.abs(middle)), spread, 1.0)
-    z, held, centred = (x - middle) / spread, (new - middle) / spread, y - y.mean(0)
-    n, d = z.shape
-    if n < d:
-        weights = z.T @ solve(z @ z.T + penalty * np.eye(n), centred, assume_a="pos")
+    z, held, right = (x - middle) / spread, (new - middle) / spread, y - centre
+    if z.shape[0] < z.shape[1]:
+        products, held = z @ z.T, held @ z.T
     else:
-        weights = solve(z.T @ z + penalty * np.eye(d), z.T @ centred, assume_a="pos")
-    return np.asarray(held @ weights + y.mean(0))
+        products, right = z.T @ z, z.T @ right
+    products.flat[:: len(products) + 1] += penalty
+    return np.asarray(held @ solve(products, right, assume_a="pos") + centre)

@@ -12,12 +12,12 @@ from hooks.words import word_rows
 from stimuli.taxonomy import Taxonomy
 
 MEANINGS: Mapping[str, str] = {
-    "input": "Words are mean rows of the input embedding: what the language model reads where the word stands in a text. Its own "
-    "space at the projector and at llm.embed; deeper, states need not live in it.",
-    "contextual": "Words are hidden states of their last token in a neutral sentence without an image, at the same site: what the "
-    "language model has made of the word at that depth. At the projector and at llm.embed, no context has come in yet.",
-    "unembedding": "Words are mean rows of the output head: the directions that raise the word's logit. Meant for the last layer (up "
-    "to its final norm); at the projector, a distance to it says nothing of what is read.",
+    "input": "Words are means over their tokens of what the input embedding gives: what the language model reads where the word stands "
+    "in a text. Its own space at the projector and at llm.embed; deeper, states need not live in it.",
+    "contextual": "Words are means over their tokens of hidden states in a neutral sentence without an image, at the same site: what "
+    "the language model has made of the word at that depth. At the projector and at llm.embed, no context has come in yet.",
+    "unembedding": "Words are means over their tokens of rows of the output head: the directions that raise the word's logit. Meant "
+    "for the last layer (up to its final norm); at the projector, a distance to it says nothing of what is read.",
 }
 """What each kind of words means at which site."""
 
@@ -33,7 +33,10 @@ class WordSet:
 
 
 def word_vectors(mllm: Mllm, wordings: Sequence[str], sites: Sequence[str], kind: str = "input") -> dict[str, np.ndarray]:
-    """One vector per wording and site, float64 (k, d): the mean over its tokens, of contextual words the last token's.
+    """One vector per wording and site, float64 (k, d): the mean over its tokens, whatever the kind.
+
+    The last token's contextual state alone has seen the whole word too, but of a phrase (``white noise``) it is that of one word, and it
+    would not be the middle of the tokens which ``word_sets`` gives.
 
     Args:
         mllm: the model.
@@ -45,10 +48,7 @@ def word_vectors(mllm: Mllm, wordings: Sequence[str], sites: Sequence[str], kind
         InputError: see ``hooks.words.word_rows``.
     """
     found = word_rows(mllm, wordings, sites, kind)
-    return {
-        site: np.stack([(own[-1] if kind == "contextual" else own.mean(0)).double().numpy() for own in rows])
-        for site, rows in found.items()
-    }
+    return {site: np.stack([own.double().mean(0).numpy() for own in rows]) for site, rows in found.items()}
 
 
 def word_sets(

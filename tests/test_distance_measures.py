@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from analysis import distance_measures
-from analysis.distance_measures import factors_of, left_out, measure, measured_anew, within_covariance, word_permutation
+from analysis import distance_measures, whitening
+from analysis.distance_measures import factors_of, left_out, measure, measured_anew, word_permutation
 from stimuli.errors import InputError
 
 
@@ -28,6 +28,32 @@ def test_centring_removes_a_gap_between_modalities_and_raw_does_not() -> None:
     assert shifted["cosine"].mean() > straight["cosine"].mean() + 0.3
 
 
+def test_centres_are_of_classes_that_are_shown_however_often_each_is() -> None:
+    rng = np.random.default_rng(9)
+    words, noise = rng.normal(size=(4, 16)), 0.01 * rng.normal(size=(3, 16))
+    targets = np.repeat([0, 1, 2], [2, 2, 30])  # the fourth is absent
+    features = 5 + words[targets] + noise[targets]
+    once = measure(5 + words[:3] + noise, words, np.arange(3)).values
+    found = measure(features, words, targets).values
+    assert np.allclose(found["centred"], once["centred"][targets]) and np.allclose(found["margin"], once["margin"][targets])
+    other = np.vstack([words[:3], 50 * rng.normal(size=16)])  # nor does a word of none move the others
+    assert np.allclose(measure(features, other, targets).values["centred"], found["centred"])
+    assert found["centred"].max() < 0.01 and found["zero_shot"].all()
+    one = measure(features[:2], words, targets[:2]).values  # a single class: the mean of all words
+    assert np.isfinite(one["centred"]).all()
+
+
+def test_the_whitened_margin_is_the_distance_to_the_nearest_wrong_word_less_that_to_the_right() -> None:
+    rng = np.random.default_rng(10)
+    x, words, targets = rng.normal(size=(40, 5)), rng.normal(size=(3, 5)), np.arange(40) % 3
+    own = measure(x, words, targets, ("whitened", "whitened_margin")).values
+    centre, named = np.stack([x[targets == c].mean(0) for c in range(3)]).mean(0), words - words.mean(0)
+    far = whitening.to_words(x, named, targets, centre)
+    wrong = [np.delete(row, c).min() for row, c in zip(far, targets, strict=True)]
+    assert np.allclose(own["whitened_margin"], wrong - own["whitened"])
+    assert set(distance_measures.WHITENED).isdisjoint(distance_measures.RATIOS)
+
+
 def test_ranges() -> None:
     rng = np.random.default_rng(1)
     found = measure(rng.normal(size=(50, 8)), rng.normal(size=(5, 8)), rng.integers(0, 5, 50)).values
@@ -42,41 +68,11 @@ def test_margins_are_those_of_a_loop_and_a_tie_is_no_hit() -> None:
     assert not (found[1] > 0).any()
 
 
-@pytest.mark.parametrize(("n", "d"), [(30, 50), (300, 8)])
-def test_the_shrunk_covariance_is_that_of_scikit_learn(n: int, d: int) -> None:
-    from sklearn.covariance import ledoit_wolf
-
-    rng = np.random.default_rng(2)
-    x, targets = rng.normal(size=(n, d)) * rng.uniform(0.2, 3, d) + 7, rng.integers(0, 3, n)
-    residual = x - np.stack([x[targets == c].mean(0) for c in range(3)])[targets]
-    covariance, share = within_covariance(x, targets)
-    theirs, their_share = ledoit_wolf(residual, assume_centered=True)
-    assert share == pytest.approx(their_share) and np.allclose(covariance, theirs)
-
-
-def test_at_a_whitened_distance_of_one_the_word_is_as_far_as_an_image_is_from_its_class() -> None:
-    rng = np.random.default_rng(3)
-    scale = rng.uniform(0.1, 10, 12)
-    targets = np.arange(4000) % 2
-    words = 50 * rng.normal(size=(2, 12)) * scale
-    centre = (words - words.mean(0))[targets]
-    own = measure(centre + rng.normal(size=(4000, 12)) * scale, words, targets, ("whitened",)).values["whitened"]
-    assert np.sqrt((own**2).mean()) == pytest.approx(1, abs=0.02)
-    moved = centre + rng.normal(size=(4000, 12)) * scale + 3 * scale * np.sign(targets - 0.5)[:, None]
-    far = measure(moved, words, targets, ("whitened",)).values["whitened"]
-    assert np.sqrt((far**2).mean()) == pytest.approx(np.sqrt(1 + 9), abs=0.05)
-
-
-def test_features_without_variance_have_no_whitened_distance() -> None:
-    found = measure(np.ones((6, 4)), np.eye(4)[:2], np.arange(6) % 2)
-    assert np.isnan(found.values["whitened"]).all()
-
-
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(4)
     x, words, targets = rng.normal(size=(23, 6)).astype(np.float16), rng.normal(size=(4, 6)), rng.integers(0, 4, 23)
     whole = measure(x, words, targets).values
-    monkeypatch.setattr(distance_measures, "CHUNK", 5)
+    monkeypatch.setattr(whitening, "CHUNK", 5)
     assert all(np.allclose(own, whole[name]) for name, own in measure(x, words, targets).values.items())
 
 
@@ -117,8 +113,22 @@ def test_measuring_anew_widens_what_rests_on_estimates_and_leaves_the_raw_cosine
     blocks = left_out(groups, 0)
     assert len(blocks) == 10 and all(len(set(groups[keep]) & set(groups[~keep])) == 0 for keep in blocks)
     names = tuple(values)
+    by_reference = measure(x, words, targets, ("whitened",), groups).values["whitened"]
+    assert not np.allclose(by_reference, values["whitened"])
+    again = measured_anew(x, words, targets, labels, classes, ("whitened",), blocks[:1], groups)["all"]["whitened"][0]
+    kept = blocks[0]
+    assert again == pytest.approx(measure(x[kept], words, targets[kept], ("whitened",), groups[kept]).values["whitened"].mean())
     found = factors_of(measured_anew(x, words, targets, labels, classes, names, blocks), values, labels, classes, blocks)["all"]
     assert found["cosine"] == pytest.approx(1) and found["whitened"] > 3 and found["zero_shot_balanced"] >= 1
+
+
+def test_what_could_not_be_measured_has_no_factor_and_no_p() -> None:
+    half = np.array([np.nan] * 9 + [1.0])
+    assert np.isnan(distance_measures.factor(half, np.arange(10.0)))
+    assert distance_measures.factor(None, np.arange(3.0)) == distance_measures.factor(np.arange(3.0), np.zeros(3)) == 1
+    assert distance_measures.factor(np.array([0, np.nan, 4.0, 2.0]), np.array([0.0, 5, 2, 1])) == pytest.approx(2)
+    found = word_permutation(np.array([[0.1, np.nan], [0.2, -0.2]]), np.array([0, 0]))
+    assert all(np.isnan(p) for p in found.values()), "not 0"
 
 
 def test_whitening_that_would_take_too_long_has_no_interval(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,6 +139,11 @@ def test_whitening_that_would_take_too_long_has_no_interval(monkeypatch: pytest.
     anew = measured_anew(x, rng.normal(size=(2, 3)), targets, labels, ["a", "b"], ("centred", "whitened"), left_out(groups, 0))
     assert np.isnan(anew["all"]["whitened"]).all() and np.isfinite(anew["a"]["centred"]).all()
     assert np.isnan(distance_measures.factor(anew["all"]["whitened"], np.arange(6.0)))
+
+
+def test_with_fewer_stimuli_than_dimensions_whitening_anew_is_affordable() -> None:
+    assert distance_measures.affordable(640, 4096, 10) and distance_measures.affordable(2000, 4096, 10)
+    assert not distance_measures.affordable(10_000, 4096, 10)
 
 
 @pytest.mark.parametrize(

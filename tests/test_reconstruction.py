@@ -31,7 +31,16 @@ def test_unrelated_and_shuffled_rows_are_worth_no_more_than_the_mean() -> None:
     found = reconstruct(RNG.normal(size=(120, 5)), y, GROUPS, n_boot=200)
     assert -0.1 < found.r2.value < 0.03 and -0.1 < found.shuffled < 0.03
     assert found.random > 0.3 and found.above_random.high < 0 and found.above_random.p < 0.05
-    assert found.above_random.value == pytest.approx(found.r2.value - found.random)
+    assert found.above_random.value == pytest.approx(found.r2.value - found.random) == found.above_draws[0]
+
+
+def test_features_of_the_target_count_by_their_variance_and_those_of_the_source_alike() -> None:
+    y = np.hstack([RNG.normal(size=(120, 2)), 10 * RNG.normal(size=(120, 1))])
+    known = reconstruct(y[:, 2:], y, GROUPS, n_boot=20).r2.value
+    assert known == pytest.approx(y[:, 2].var() / y.var(0).sum(), abs=0.02), (
+        "pooled: 0.98, where the mean over features is 0.33"
+    )
+    assert reconstruct(y[:, 2:] * 1e3, y, GROUPS, n_boot=20).r2.value == pytest.approx(known)
 
 
 @pytest.mark.parametrize(("d", "wide"), [(4, 3), (300, 80)])

@@ -1,4 +1,4 @@
-"""The vectors of a class: means and last tokens, synonyms of equal weight."""
+"""The vectors of a class: means over tokens, synonyms of equal weight."""
 
 import numpy as np
 import pytest
@@ -14,11 +14,19 @@ def test_every_kind_of_words_is_explained() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_vector_per_word_the_mean_or_of_contextual_words_the_last(llava: Mllm, kind: str) -> None:
+def test_one_vector_per_word_is_the_mean_over_its_tokens_whatever_the_kind(llava: Mllm, kind: str) -> None:
     rows = word_rows(llava, ["blur", "xylophone"], ["llm.1"], kind)["llm.1"]
     found = word_vectors(llava, ["blur", "xylophone"], ["llm.1"], kind)["llm.1"]
-    wanted = rows[1][-1] if kind == "contextual" else rows[1].mean(0)
-    assert found.dtype == np.float64 and np.allclose(found[1], wanted, atol=1e-6)
+    assert found.dtype == np.float64 and len(rows[1]) > 1
+    assert np.allclose(found, [own.mean(0) for own in rows], atol=1e-6) and not np.allclose(found[1], rows[1][-1], atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_classs_vector_is_the_middle_of_its_tokens(llava: Mllm, kind: str) -> None:
+    paper8 = taxonomy("paper8")
+    vectors = word_vectors(llava, [paper8.wordings[label] for label in paper8.classes], ["llm.0"], kind)["llm.0"]
+    sets = word_sets(llava, paper8, ["llm.0"], kind)["llm.0"]
+    assert np.allclose(vectors, [own.weights @ own.rows for own in sets], atol=1e-6)
 
 
 def test_wordings_of_a_class_have_the_same_mass_however_many_tokens_they_have(llava: Mllm) -> None:
