@@ -1,7 +1,7 @@
 """Are two spaces alike? Linear CKA and neighbourhood overlap of paired rows, also without each block of references.
 
 Functions named ``…_left_out`` give a row: the value on all stimuli, followed by the value without each block, which is what
-``analysis.geometry.jackknife`` wants. None of them makes a stimulus its own neighbour, as a bootstrap's copies would.
+``analysis.jackknife.jackknife`` wants. None of them makes a stimulus its own neighbour, as a bootstrap's copies would.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ def linear_cka_left_out(x: np.ndarray, y: np.ndarray, blocks: np.ndarray) -> np.
     HSIC(x, y) / √(HSIC(x, x)·HSIC(y, y)) (Kornblith et al. 2019) with the unbiased estimate of HSIC (Song et al. 2012) in place
     of the biased one, which makes any two wide spaces look alike (Nguyen et al. 2021). That estimate is an inner product
     (Székely and Rizzo 2014), so the range is [-1, 1]: 1 for equal spaces up to rotation, shift and scale, and 0 on average for
-    unrelated ones. NaN where a space has no spread.
+    unrelated ones of independent rows. Versions of one reference are not independent: they lie together in any space that knows the
+    content, and unrelated spaces are then alike too (``linear_cka_chance``). NaN where a space has no spread.
 
     Products are summed over pairs of features or of rows, whichever are fewer. Time O(n·d₁·d₂) or O(n²·(d₁ + d₂)), memory two
     further copies of the rows and O(d₁·d₂ + n·blocks) or O(n·BLOCK + n·blocks).
@@ -42,6 +43,23 @@ def linear_cka_left_out(x: np.ndarray, y: np.ndarray, blocks: np.ndarray) -> np.
         InputError: unequal lengths, or fewer than 4 rows outside a block.
     """
     return _cka(x, y, np.asarray(blocks), int(np.max(blocks)) + 1)
+
+
+def linear_cka_chance(x: np.ndarray, y: np.ndarray, pairings: np.ndarray) -> float:
+    """Debiased linear CKA of ``x`` with the rows of ``y`` paired anew, the mean over pairings; NaN where a space has no spread.
+
+    Args:
+        x: (n, d₁).
+        y: (n, d₂).
+        pairings: int (pairings, n), for every row of ``x`` a row of ``y``; see ``analysis.pairings``.
+
+    Raises:
+        InputError: unequal lengths, fewer than 4 rows, or values that are not finite.
+    """
+    none = np.zeros(len(x), int)
+    first, second = _comparable(x, y, none, 0)
+    cross = np.mean([_hsic(first, second[order], none, 0) for order in pairings], axis=0)
+    return float(_ratio(cross, [_hsic(z, z, none, 0) for z in (first, second)])[0])
 
 
 def mutual_knn(
@@ -64,7 +82,7 @@ def mutual_knn(
     Raises:
         InputError: unequal lengths, k below 1, or no candidate.
     """
-    _paired(x, y)
+    paired(x, y)
     k = min(k, _candidates(len(x), references))
     first, second = (neighbours(space, k, metric, references) for space in (x, y))
     return float(_shared(first, second).mean() / k)
@@ -94,7 +112,7 @@ def mutual_knn_left_out(
     Raises:
         InputError: as ``mutual_knn``, or fewer than k candidates outside a block.
     """
-    _paired(x, y)
+    paired(x, y)
     blocks = np.asarray(blocks)
     largest = int(np.bincount(blocks).max())
     room = _candidates(len(x), references) - largest
@@ -122,6 +140,21 @@ def knn_chance(n: int, k: int = 10, references: np.ndarray | None = None) -> flo
         return min(1.0, k / (n - 1))
     _, number, size = np.unique(references, return_inverse=True, return_counts=True)
     return float(np.minimum(1.0, k / (n - size[number])).mean())
+
+
+def paired(x: np.ndarray, y: np.ndarray) -> None:
+    """Refuse spaces that cannot be compared row by row.
+
+    Raises:
+        InputError: not two arrays of equally many rows, or values that are not finite.
+    """
+    if np.ndim(x) != 2 or np.ndim(y) != 2 or len(x) != len(y):
+        raise InputError(
+            f"Got arrays of shapes {np.shape(x)} and {np.shape(y)}. Expected a row per stimulus in both, the same stimuli in the "
+            "same order. Give (n, d) arrays of pooled activations."
+        )
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise InputError("Got features that hold NaN or infinity. Expected finite ones. Leave these rows out of both spaces.")
 
 
 def neighbours(x: np.ndarray, k: int, metric: Metric = "cosine", references: np.ndarray | None = None) -> np.ndarray:
@@ -180,13 +213,22 @@ def _kept(near: np.ndarray, gone: np.ndarray, k: int) -> np.ndarray:
 
 
 def _cka(x: np.ndarray, y: np.ndarray, blocks: np.ndarray, count: int) -> np.ndarray:
-    _paired(x, y)
+    first, second = _comparable(x, y, blocks, count)
+    return _ratio(_hsic(first, second, blocks, count), [_hsic(z, z, blocks, count) for z in (first, second)])
+
+
+def _comparable(x: np.ndarray, y: np.ndarray, blocks: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both spaces scaled, once they were found fit for CKA."""
+    paired(x, y)
     if len(x) - (int(np.bincount(blocks).max()) if count else 0) < 4:
         raise InputError(f"Got {len(x)} stimuli for CKA. Expected at least 4 outside every block. Show more references.")
-    first, second = (_scaled(space) for space in (x, y))
-    cross, own = _hsic(first, second, blocks, count), [_hsic(z, z, blocks, count) for z in (first, second)]
+    return _scaled(x), _scaled(y)
+
+
+def _ratio(cross: np.ndarray, own: list[np.ndarray]) -> np.ndarray:
+    """HSIC of two spaces over that of each with itself; NaN where one has no spread."""
     scale = np.sqrt(np.maximum(own[0], 0) * np.maximum(own[1], 0))
-    ratio = np.divide(cross, scale, out=np.full(1 + count, np.nan), where=scale > 1e-12)
+    ratio = np.divide(cross, scale, out=np.full(len(scale), np.nan), where=scale > 1e-12)
     return np.clip(ratio, -1, 1)  # rounding alone leads beyond
 
 
@@ -234,11 +276,3 @@ def _row_sums(x: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray
     square = (x**2).sum(1)
     toward = x @ (x.T @ member) - square[:, None] * member
     return (x @ x.sum(0) - square)[:, None], np.hstack([np.zeros((len(x), 1)), toward])
-
-
-def _paired(x: np.ndarray, y: np.ndarray) -> None:
-    if np.ndim(x) != 2 or np.ndim(y) != 2 or len(x) != len(y):
-        raise InputError(
-            f"Got arrays of shapes {np.shape(x)} and {np.shape(y)}. Expected a row per stimulus in both, the same stimuli in the "
-            "same order. Give (n, d) arrays of pooled activations."
-        )

@@ -12,6 +12,8 @@ import typer
 from snellen.cli_options import Images, Levels, Loading, Model, Progress, References, Seed, resumable, whole_numbers
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from analysis.semantic_distance import Distances
     from hooks.load import Mllm
     from hooks.store import Store
@@ -30,7 +32,7 @@ SHOWN = (
     "transport_margin",
 )
 ALIKE = ("cka", "mutual_knn", "mutual_knn_others", "procrustes")
-RANKS = ("effective_rank", "modality_gap", "overlap", "rebuilt")
+RANKS = ("effective_rank", "modality_gap", "overlap", "rebuilt", "rebuilt_above_random")
 CHANGED = ("site", "space", "measure", "before", "after", "change", "low", "high", "relative_change", "p_holm")
 """What is shown of each table; all columns stand in the CSV."""
 
@@ -51,7 +53,7 @@ def distance(
         str, typer.Option(help="input (embeddings), contextual (states in a neutral sentence) or unembedding (the output head)")
     ] = "input",
     measures: Annotated[
-        str | None, typer.Option(help="some of cosine,centred,whitened,margin,zero_shot; all by default")
+        str | None, typer.Option(help="some of cosine,centred,whitened,whitened_margin,margin,zero_shot; all by default")
     ] = None,
     tokens: Annotated[
         bool, typer.Option("--tokens", help="single tokens and transport, at the projector, of 256 stimuli at most")
@@ -83,6 +85,7 @@ def distance(
     from analysis.semantic_distance import semantic_distance
     from snellen.models import loaded
     from snellen.sources import chosen_set
+    from stimuli.questions import question
 
     file = out if out is not None and out.suffix.lower() in (".csv", ".json") else None
     wanted = MEASURES if measures is None else tuple(part.strip() for part in measures.split(","))
@@ -105,7 +108,10 @@ def distance(
             typer.echo("\nAfter less before, paired over references, Holm over sites and classes")
             _print(changes, CHANGED)
         if geometry:
-            tables |= _geometry(stores, [mllm, *([] if tuned is None else [tuned])], shown, taxonomy, seed, progress)
+            wordings = list(question("distortion", taxonomy).options.values())
+            near = words_of_gap(mllm, wordings, stores["before"].sites, words)
+            later_near = near if tuned is None else words_of_gap(tuned, wordings, stores["after"].sites, words)
+            tables |= _geometry(stores, (near, later_near), shown, seed, progress)
         for note in before.notes:
             typer.echo(f"\n{note}")
         if out is not None:
@@ -119,26 +125,42 @@ def _stores(models: Mapping[str, Mllm], shown: Any, progress: bool) -> dict[str,
     return {name: extract(model, shown, progress=progress) for name, model in models.items()}
 
 
+def words_of_gap(mllm: Mllm, wordings: Sequence[str], sites: Sequence[str], kind: str) -> dict[str, np.ndarray]:
+    """The words that the images of a site are held against, site → (k, d), at the sites in whose space words of the kind live.
+
+    Those are the projector and ``llm.embed`` for ``input``, they and all layers of the language model for ``contextual``, and its
+    layers alone for ``unembedding``.
+
+    Args:
+        mllm: the model whose words they are.
+        wordings: one per class.
+        sites: to choose from.
+        kind: as in ``analysis.word_vectors``.
+
+    Raises:
+        InputError: see ``hooks.words.word_rows``.
+    """
+    from analysis.word_vectors import word_vectors
+
+    entrance = [site for site in sites if site in ("projector", "llm.embed")]
+    layers = [site for site in sites if site.startswith("llm") and site != "llm.embed"]
+    return word_vectors(
+        mllm, wordings, {"input": entrance, "contextual": [*entrance, *layers], "unembedding": layers}[kind], kind
+    )
+
+
 def _geometry(
-    stores: Mapping[str, Store], models: Sequence[Mllm], shown: Any, taxonomy: str, seed: int, progress: bool
+    stores: Mapping[str, Store],
+    words: tuple[Mapping[str, np.ndarray], Mapping[str, np.ndarray]],
+    shown: Any,
+    seed: int,
+    progress: bool,
 ) -> dict[str, Table]:
     """The tables of the geometry, and its lines on the screen."""
     from analysis.geometry import geometry as measured
-    from hooks.words import word_embeddings
-    from stimuli.questions import question
 
-    wordings = list(question("distortion", taxonomy).options.values())
-    named = [word_embeddings(model, wordings).cpu().numpy() for model in models]
     own = [site for site in stores["before"].sites if site not in ("pixels", "processed")]
-    found = measured(
-        stores["before"],
-        stores.get("after"),
-        stimuli=shown,
-        sites=own,
-        words=(named[0], named[-1]),
-        seed=seed,
-        progress=progress,
-    )
+    found = measured(stores["before"], stores.get("after"), stimuli=shown, sites=own, words=words, seed=seed, progress=progress)
     typer.echo(f"\n{found.note}")
     rows = [row for row in found.table if row["measure"] in ALIKE] or [row for row in found.table if row["measure"] in RANKS]
     _lines(rows, ("site", "model", "measure", "k", "value", "low", "high", "chance"))
@@ -203,6 +225,7 @@ def _written(
     file: Path | None,
 ) -> str:
     """Write tables, provenance and figures; what to say of them."""
+    from analysis.figures.geometry import draw_geometry
     from snellen.provenance import provenance
     from stimuli.tables import write_csv, write_json, write_table
 
@@ -215,7 +238,7 @@ def _written(
              "references": len(set(found.groups.tolist())), "classes": found.classes, "notes": found.notes}  # fmt: skip
     write_json({**about, **tables}, out / "distance.json")
     figures = _drawn(tables, found.classes, out / "figures")
-    figures += _drawn_geometry(tables["geometry"], out / "figures") if "geometry" in tables else 0
+    figures += len(draw_geometry(tables["geometry"], out / "figures")) if "geometry" in tables else 0
     names = ", ".join(f"{name}.csv" for name in tables)
     return f"{names}, distance.json and {figures} figures in {out}"
 
@@ -245,35 +268,6 @@ def _drawn(tables: Mapping[str, Table], classes: Sequence[str], folder: Path) ->
         return figure, [row for row in rows if row["site"] == direct[0]]
 
     return len(maps) + len(drawn({"arrows": arrows}, changes, folder, ("png", "pdf")))
-
-
-def _drawn_geometry(rows: Table, folder: Path) -> int:
-    """Likeness of two models by site, and the shape of each; how many figures."""
-    from analysis.figures.files import canvas, drawn
-    from analysis.figures.geometry import OWN, draw_across, draw_alike, draw_shape
-
-    def alike(rows: Table) -> tuple[Any, Table] | None:
-        own = [row for row in rows if row["model"] == "both"]
-        if not own:
-            return None
-        figure, ax = canvas(max(6.5, 2.8 + 0.22 * len({row["site"] for row in own})), 3.2)
-        draw_alike(ax, rows)
-        return figure, own
-
-    def shape(rows: Table) -> tuple[Any, Table]:
-        figure, axes = canvas(9.5, 3.0, 1, len(OWN))
-        draw_shape(axes, rows)
-        return figure, [row for row in rows if row["measure"] in {name for name, _ in OWN}]
-
-    def across(rows: Table) -> tuple[Any, Table] | None:
-        own = [row for row in rows if row["source"] is not None]
-        if not own:
-            return None
-        figure, ax = canvas(7.0, 3.2)
-        draw_across(ax, rows)
-        return figure, own
-
-    return len(drawn({"alike": alike, "shape": shape, "across": across}, rows, folder, ("png", "pdf")))
 
 
 def _print(table: Table, columns: Sequence[str]) -> None:

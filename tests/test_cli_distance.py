@@ -6,13 +6,15 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
 from hooks.load import Mllm
-from snellen.cli_distance import after_model
+from snellen.cli_distance import after_model, words_of_gap
 from stimuli.errors import InputError
 
 FEW = ("--references", "3", "--levels", "3", "--no-progress")
@@ -75,8 +77,48 @@ def test_two_models_are_compared_on_the_screen(llava_folder: Path) -> None:
 
 def test_one_model_to_a_table(llava_folder: Path, tmp_path: Path) -> None:
     said = run(llava_folder, *FEW, "--words", "contextual", "--measures", "centred", "--out", tmp_path / "d.csv")
-    assert "Words are hidden states" in said and len(rows_of(tmp_path / "d.csv")) > 6
+    assert "hidden states in a neutral sentence" in said and len(rows_of(tmp_path / "d.csv")) > 6
     assert not (tmp_path / "figures").exists()
+
+
+def test_the_gap_is_to_words_of_the_kind_asked_for_where_such_words_live(llava: Mllm) -> None:
+    from analysis.word_vectors import word_vectors
+
+    sites = ["vision.0", "projector", "llm.embed", "llm.0", "llm.3"]
+    found = {kind: words_of_gap(llava, ["blur", "noise"], sites, kind) for kind in ("input", "contextual", "unembedding")}
+    assert (
+        list(found["input"]) == sites[1:3]
+        and list(found["contextual"]) == sites[1:]
+        and list(found["unembedding"]) == sites[3:]
+    )
+    own = found["contextual"]
+    assert not np.allclose(own["llm.0"], own["llm.3"]), "of the site's own depth"
+    assert np.allclose(own["llm.3"], word_vectors(llava, ["blur", "noise"], ["llm.3"], "contextual")["llm.3"])
+    head = llava.model.get_output_embeddings().weight.shape
+    assert found["unembedding"]["llm.3"].shape == (2, head[1]) and not np.allclose(found["unembedding"]["llm.3"], own["llm.3"])
+
+
+def test_geometry_takes_each_models_own_words_of_the_kind(
+    llava: Mllm, llava_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import analysis.geometry
+    import snellen.cli_distance as module
+
+    given: list[Any] = []
+
+    def geometry(*stores: Any, words: Any, **_: Any) -> SimpleNamespace:
+        given.append(words)
+        return SimpleNamespace(note="", table=[], change=[])
+
+    moved = copy.deepcopy(llava.model)
+    with torch.no_grad():
+        moved.get_input_embeddings().weight.add_(1.0)
+    monkeypatch.setattr(module, "after_model", lambda *_: replace(llava, model=moved))
+    monkeypatch.setattr(analysis.geometry, "geometry", geometry)
+    run(llava_folder, "tuned", *FEW, "--measures", "cosine", "--geometry", "--words", "contextual")
+    before, after = given[0]
+    assert set(before) == set(after) and {"projector", "llm.embed", "llm.0", "llm.3"} <= set(before)
+    assert np.allclose(after["llm.embed"] - before["llm.embed"], 1, atol=1e-5), "the words after tuning are those after tuning"
 
 
 def test_an_adapter_is_put_on_a_copy_and_a_checkpoint_is_loaded(llava: Mllm, llava_folder: Path, adapter: Path) -> None:

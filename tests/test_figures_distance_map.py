@@ -68,6 +68,26 @@ def _by_row(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(own, key=lambda row: CLASSES.index(row["class"]))
 
 
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+def test_what_was_not_measured_has_a_cross_even_if_nothing_was(nothing: float | None) -> None:
+    lost = [{**row, **dict.fromkeys(("before", "after", "change", "low", "high", "p_holm"), nothing)} for row in changes()]
+    for measure, scales in (("centred", [(0, 1), (0, 1), (-1, 1)]), ("margin", [(-1, 1)] * 3)):
+        with style():
+            made = panels(distance_map(lost, measure))
+        assert [ax.images[0].get_clim() for ax in made] == scales
+        assert all(len([line for line in ax.lines if line.get_marker() == "x"]) == 9 and not ax.texts for ax in made)
+    with style():
+        before = panels(distance_map([lost[0], *changes()[1:]], "centred"))[0]
+    assert len(before.texts) == 8 and before.images[0].get_clim() == pytest.approx((0.92, 1.31)), "of both panels"
+
+
+def test_a_p_of_zero_is_marked_and_an_unknown_one_is_not() -> None:
+    for p, dots in ((0.0, 9), (None, 0), (float("nan"), 0)):
+        with style():
+            change = panels(distance_map([{**row, "p_holm": p} for row in changes()], "centred"))[2]
+        assert sum("•" in text.get_text() for text in change.texts) == dots
+
+
 @pytest.mark.parametrize("sites", [3, 2 * CELLS])
 def test_names_are_within_the_figure_and_do_not_overlap(sites: int) -> None:
     with style():

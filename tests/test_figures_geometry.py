@@ -1,12 +1,17 @@
 """The figures of geometry and movement: what the projector keeps, and layers in the order of the data's way."""
 
+import csv
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from analysis.figures.files import canvas
-from analysis.figures.geometry import draw_across, draw_shape
+from analysis.figures.geometry import ALIKE, draw_across, draw_alike, draw_geometry, draw_shape
 from analysis.figures.movement import draw_movement
+from analysis.figures.style import COLOURS
 
 
 def across(measure: str, model: str, value: float, k: int | None = None, source: str | None = "vision.1") -> dict[str, Any]:
@@ -27,6 +32,56 @@ def test_what_the_projector_keeps_is_a_row_per_measure_and_k() -> None:
     bars = [list(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2]
     assert sum(bar == pytest.approx([0.6, 0.8]) for bar in bars) == 4
     assert "vision.1 to projector" in ax.get_title()
+
+
+def alike(measure: str, value: float, chance: float | None, order: int = 0) -> dict[str, Any]:
+    return {"order": order, "site": f"llm.{order}", "source": None, "measure": measure, "model": "both", "k": None, "value": value,
+            "low": value - 0.1, "high": value + 0.1, "chance": chance}  # fmt: skip
+
+
+def test_likeness_is_within_the_axes_and_every_measure_stands_beside_its_chance() -> None:
+    _, ax = canvas(6, 3)
+    chances = {"cka": -0.2, "mutual_knn": 0.05, "mutual_knn_others": 0.06, "procrustes": 1.9}
+    draw_alike(
+        ax, [alike(key, 1.4 if key == "procrustes" else 0.8, chance, i) for key, chance in chances.items() for i in (0, 1)]
+    )
+    dotted = {to_hex(line.get_color()).upper(): list(line.get_ydata()) for line in ax.lines if line.get_ls() == ":"}
+    assert {shade: dotted[shade] for _, _, shade, *_ in ALIKE} == {shade: [chances[key]] * 2 for key, _, shade, *_ in ALIKE}
+    low, high = ax.get_ylim()
+    assert low < -0.2 and high > 1.9, "chance and interval of the distance are not cut off"
+    assert [text.get_text() for text in ax.get_legend().get_texts()].count("by chance, same colour") == 1
+
+
+def test_what_is_not_known_is_left_out_and_does_not_stop_the_rest() -> None:
+    _, ax = canvas(6, 3)
+    lost = {**alike("cka", 0.5, None), "low": None, "high": None}
+    draw_alike(
+        ax, [lost, {**alike("cka", 0.5, float("nan"), 1), "value": None, "low": float("nan")}, alike("procrustes", 1.0, 1.2)]
+    )
+    segments = [path for path in ax.collections[0].get_segments() if len(path) and np.isfinite(path).all()]
+    assert not segments and len(ax.containers) == 2, "no interval is no bar of length 0"
+    _, axes = canvas(9, 3, 1, 3)
+    draw_shape(axes, [{**lost, "measure": "effective_rank", "model": "before"}])
+    _, ax = canvas(6, 3)
+    draw_across(ax, [{**across("rebuilt", "before", 0.5), "low": None, "high": None}, across("overlap", "before", 0.4, 10)])
+    assert ax.get_xlim() == pytest.approx((-0.03, 1.03))
+
+
+def test_r2_above_a_random_projection_is_drawn_from_zero() -> None:
+    _, ax = canvas(6, 3)
+    draw_across(ax, [across("rebuilt", "before", 0.5), across("rebuilt_above_random", "before", -0.3)])
+    assert [label.get_text() for label in ax.get_yticklabels()][1] == "… less that from a random projection"
+    assert any(list(line.get_xdata()) == [0, 0] for line in ax.lines) and ax.get_xlim()[0] < -0.4
+
+
+def test_every_figure_has_its_rows_beside_it_and_one_model_has_no_likeness(tmp_path: Path) -> None:
+    own = [{**alike("effective_rank", 2.0, None), "model": "before"}, across("rebuilt", "before", 0.5)]
+    assert set(draw_geometry(own, tmp_path / "one", ("png",))) == {"shape", "across"}
+    both = draw_geometry([*own, alike("cka", 0.9, 0.3)], tmp_path / "two", ("png",))
+    assert set(both) == {"alike", "shape", "across"} and both["alike"]["png"].stat().st_size > 1000
+    with open(tmp_path / "two" / "alike.csv", encoding="utf-8") as handle:
+        assert [(row["measure"], row["chance"]) for row in csv.DictReader(handle)] == [("cka", "0.3")]
+    assert draw_geometry([], tmp_path / "none") == {}
 
 
 def test_names_of_many_sites_do_not_overlap() -> None:
@@ -53,4 +108,18 @@ def test_layers_stand_in_the_order_of_the_way_whichever_arm_comes_first() -> Non
     )
     names = [label.get_text() for label in ax.get_xticklabels()]
     assert names == ["vision.embed", "vision.0", "vision.2", "vision.10", "vision, rest", "projector"]
-    assert [text.get_text() for text in ax.get_legend().get_texts()].count("vision.2-10+projector") == 1
+    told = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert told == ["vision", "vision.2-10+projector: vision", "vision.2-10+projector: projector"]
+    lines = ax.lines
+    assert [to_hex(line.get_color()).upper() for line in lines] == [COLOURS[name] for name in ("vision", "vision", "projector")]
+    assert [line.get_linestyle() for line in lines] == ["-", "--", "-"], "two arms of one component are told apart"
+
+
+def test_a_union_that_was_taught_alone_has_a_legend_of_its_components() -> None:
+    _, ax = canvas(6, 3)
+    rows = [{"site": f"{name}", "component": name, "relative": 0.1} for name in ("vision", "projector")]
+    draw_movement(ax, rows)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["vision", "projector"]
+    _, ax = canvas(6, 3)
+    draw_movement(ax, rows[:1])
+    assert ax.get_legend() is None

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matplotlib.colors import to_hex
 
 from analysis.figures.files import canvas
-from analysis.figures.forgetting import draw_forgetting
+from analysis.figures.forgetting import BEFORE, draw_forgetting
 from analysis.figures.geometry import ALIKE, OWN, draw_alike, draw_shape
 from analysis.figures.matrix import draw_matrix, draw_rates
 from analysis.figures.movement import draw_movement
@@ -67,6 +68,32 @@ def test_bars_are_before_and_after_and_losses_that_count_are_starred() -> None:
     ends = [sorted(line.get_ydata()) for line in ax.lines if len(set(line.get_xdata())) == 1]
     assert [pytest.approx([0.8, 1.0]), pytest.approx([-0.3, -0.1])] == [ends[0], ends[2]]
     assert ax.get_ylim()[0] < -0.3
+
+
+def test_grey_is_the_untuned_model_whichever_arm_comes_first() -> None:
+    def heights(rows: list[dict[str, Any]]) -> tuple[list[float], list[float]]:
+        _, ax = canvas(6, 3)
+        draw_forgetting(ax, rows)
+        grey = [bar.get_height() for bar in ax.patches if to_hex(bar.get_facecolor()).upper() == BEFORE]
+        return grey, [line.get_ydata()[0] for line in ax.lines if to_hex(line.get_color()) == "#777777"]
+
+    few, many = {**LOST[0], "arm": "llm", "before": 0.5, "n": 3}, {**LOST[0], "arm": "vision", "n": 40}
+    base = {**LOST[0], "arm": "base", "before": 0.7, "after": 0.7, "low": 0.0, "high": 0.0}
+    assert heights([few, many]) == heights([many, few]) == ([0.9], [0.5]), "the arm of other images has a line of its own"
+    assert heights([few, many, base]) == ([0.7], [0.5, 0.9]), "the base is no arm"
+    assert heights([many, {**many, "arm": "llm"}]) == ([0.9], [])
+
+
+@pytest.mark.parametrize("nothing", [None, float("nan")])
+def test_what_was_not_measured_says_so(nothing: float | None, tmp_path: Path) -> None:
+    lost = {**MATRIX[0], **dict.fromkeys(("balanced_accuracy", "balanced_low", "balanced_high", "p_holm"), nothing)}
+    _, ax = canvas(5, 3)
+    draw_matrix(ax, [lost, *MATRIX[1:]], 0.13, 0.125)
+    assert [text.get_text() for text in ax.texts] == ["not\nmeasured", "20 %\n[10, 30]", "80 %*\n[70, 90]", "20 %\n[10, 30]"]
+    every = [{**row, **{key: lost[key] for key in lost if lost[key] is nothing}} for row in MATRIX]
+    rates = [{**row, "loss": None if nothing is None else float("inf")} for row in RATES]
+    run = {"matrix": every, "rates": rates, "forgotten": [], "base": {"balanced_accuracy": 0.13, "chance": 0.125}}
+    assert set(draw_matched(run, tmp_path, ("png",))) == {"matrix", "rates"}
 
 
 def test_the_matrix_names_every_cell_and_chosen_rates_are_filled() -> None:

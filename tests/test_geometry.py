@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from analysis.geometry import Geometry, entering, geometry, jackknife, reference_blocks
-from analysis.shape import effective_rank, spectra
-from analysis.similarity import linear_cka, linear_cka_left_out, mutual_knn, mutual_knn_left_out
+from analysis.geometry import Geometry, _adjust, entering, geometry
+from analysis.shape import modality_gap
+from analysis.similarity import linear_cka, mutual_knn
 from stimuli.errors import InputError
 from stimuli.types import Stimulus
 from tests.stores import InMemory
@@ -57,9 +57,12 @@ def test_a_rotation_changes_no_distance_and_what_is_lost_shows(found: Geometry) 
     assert rebuilt["source"] == "vision.0", "the dead end does not enter the projector"
     assert 0.2 < rebuilt["value"] < 0.75 < rebuilt["chance"] + 0.3 and abs(rebuilt["shuffled"]) < 0.2
     assert found.row("projector", "predicted")["value"] > 0.99
+    above = found.row("projector", "rebuilt_above_random")
+    assert above["value"] == pytest.approx(rebuilt["value"] - rebuilt["chance"]) and above["low"] < above["high"]
     overlap = found.row("projector", "overlap", k=10)
     assert overlap["chance"] == pytest.approx(10 / 39) and overlap["chance"] < overlap["value"] < 1
-    assert found.row("projector", "overlap", k=34)["k"] == 34, "50 is capped at what is left without one reference"
+    most = found.row("projector", "overlap", k=17)
+    assert most["low"] < most["value"] < most["high"], "50 is capped at half of the 34 that are left without one reference"
 
 
 def test_the_table_is_tidy_and_says_what_was_left_out(found: Geometry) -> None:
@@ -88,48 +91,36 @@ def test_one_model_alone_and_chosen_stimuli_and_sites() -> None:
     assert found.table[0]["n"] == 30 and entering(store) == [("vision.0", "projector")]
 
 
-def test_a_mean_has_its_textbook_interval() -> None:
-    from scipy import stats
-
-    x = np.random.default_rng(0).normal(1, 2, 12)
-    left = np.array([x.mean(), *((x.sum() - x) / 11)])
-    found, known = jackknife(left), stats.ttest_1samp(x, 0)
-    assert (found.low, found.high) == pytest.approx(known.confidence_interval()) and found.p == pytest.approx(known.pvalue)
-    assert jackknife(left, high=1.5).high == min(1.5, found.high)
-    assert jackknife(np.zeros(5)).p == 1
-
-
-def test_many_references_are_dealt_to_blocks_and_none_is_torn() -> None:
-    references = np.repeat(np.arange(100), 3)
-    blocks = reference_blocks(references, most=30)
-    assert len(np.unique(blocks)) == 30 and all(len(np.unique(blocks[references == r])) == 1 for r in range(100))
-    assert np.bincount(blocks).max() == 12
+def test_words_are_each_models_own_and_of_each_site() -> None:
+    first, second = model(), model(turned=True)
+    other = -WORDS
+    found = geometry(first, second, words=(WORDS, other), sites=["projector", "llm.0"], across=[], progress=False)
+    gap = {name: found.row("projector", "modality_gap", name)["value"] for name in ("before", "after")}
+    assert gap["before"] == pytest.approx(modality_gap(first.values["projector"], WORDS))
+    assert gap["after"] == pytest.approx(modality_gap(second.values["projector"], other))
+    assert not [row for row in found.table if row["site"] == "llm.0" and row["measure"] == "modality_gap"]
+    found = geometry(first, words={"llm.0": other}, sites=["projector", "llm.0"], across=[], progress=False)
+    assert [row["site"] for row in found.table if row["measure"] == "modality_gap"] == ["llm.0"]
+    assert found.row("llm.0", "modality_gap")["value"] == pytest.approx(modality_gap(first.values["llm.0"], other))
 
 
-def world(rng: np.random.Generator, references: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    number = np.repeat(np.arange(references), 4)
-    x = (rng.normal(size=(references, 8))[number] + 0.7 * rng.normal(size=(len(number), 8))) * np.arange(1, 9) ** -0.5
-    return x, x + 0.8 * np.tanh(2 * x) + 0.3 * rng.normal(size=x.shape), number
+def test_no_more_stimuli_than_features_is_said_where_procrustes_is_low_by_chance() -> None:
+    known = rows()
+    wide, again = (np.random.default_rng(seed).normal(size=(40, 60)) for seed in range(2))
+    found = geometry(
+        Memory(known, {"a": wide, "b": wide[:, :5]}), Memory(known, {"a": again, "b": again[:, :5]}), progress=False
+    )
+    assert "At 1 of 2 sites (a the first)" in found.note and "(n ≤ d)" in found.note
+    row = found.row("a", "procrustes", "both")
+    assert row["low"] <= row["chance"] <= row["high"] and row["chance"] < 0.7, "by chance, however low"
+    assert found.row("b", "procrustes", "both")["chance"] > 1.2
+    assert "n ≤ d" not in geometry(model(), model(turned=True), sites=["projector"], across=[], progress=False).note
 
 
-def test_intervals_cover_the_expected_value() -> None:
-    rng = np.random.default_rng(0)
-    bounds: dict[str, list[tuple[float, float, float]]] = {"cka": [], "knn": [], "rank": []}
-    for _ in range(100):
-        x, y, number = world(rng)
-        rank = np.array([effective_rank(own) for own in spectra(x, number)])
-        for name, left in (
-            ("cka", linear_cka_left_out(x, y, number)),
-            ("knn", mutual_knn_left_out(x, y, number)),
-            ("rank", rank),
-        ):
-            found = jackknife(left)
-            bounds[name].append((found.value, found.low, found.high))
-    for name, own in bounds.items():
-        value, low, high = np.array(own).T
-        covered = np.mean((low <= value.mean()) & (value.mean() <= high))
-        ideal = 2 * 1.96 * value.std()
-        assert covered >= 0.85 and 0.8 * ideal < np.mean(high - low) < (2 if name == "knn" else 1.4) * ideal, (name, covered)
+def test_what_was_not_tested_does_not_count_as_a_test() -> None:
+    found = [{"measure": "m", "k": None, "p": p} for p in (0.01, float("nan"), 0.04)]
+    _adjust(found)
+    assert [row["p_holm"] for row in found] == pytest.approx([0.02, float("nan"), 0.04], nan_ok=True)
 
 
 def test_what_cannot_be_measured_is_refused() -> None:
@@ -138,8 +129,6 @@ def test_what_cannot_be_measured_is_refused() -> None:
         geometry(few, progress=False)
     with pytest.raises(InputError, match="no stimulus in common"):
         geometry(model(), Memory({"other": {"reference": "r"}}, {"vision.0": np.eye(1)}), progress=False)
-    with pytest.raises(InputError, match="Got 2 blocks of references for a jackknife"):
-        jackknife(np.zeros(3))
 
 
 def test_the_measures_are_those_of_the_pure_functions(found: Geometry) -> None:

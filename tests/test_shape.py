@@ -9,8 +9,10 @@ from analysis.shape import (
     modality_gap_left_out,
     participation_ratio,
     procrustes,
+    procrustes_chance,
     procrustes_left_out,
     spectra,
+    spread,
 )
 from stimuli.errors import InputError
 
@@ -56,6 +58,31 @@ def test_procrustes_without_a_block_is_exact_on_a_line() -> None:
     assert np.allclose(procrustes_left_out(x, y, blocks), exact)
 
 
+@pytest.mark.parametrize(("n", "d"), [(2000, 20), (1000, 50)])
+def test_unrelated_rows_are_as_far_apart_as_the_quarter_circle_says(n: int, d: int) -> None:
+    x, y = RNG.normal(size=(n, d)), RNG.normal(size=(n, d))
+    law = 2 - 16 / (3 * np.pi) * np.sqrt(d / n)
+    assert procrustes(x, y) == pytest.approx(law, abs=0.02)
+    mixed = np.stack([RNG.permutation(n) for _ in range(2)])
+    assert procrustes_chance(x, x, mixed) == pytest.approx(law, abs=0.02)
+    assert procrustes_chance(x, y, mixed) == pytest.approx(np.mean([procrustes(x, y[order]) for order in mixed]))
+
+
+def test_few_unrelated_rows_of_many_features_are_near_each_other_and_no_nearer_than_by_chance() -> None:
+    x, y = RNG.normal(size=(100, 500)), RNG.normal(size=(100, 500))
+    found, chance = procrustes(x, y), procrustes_chance(x, y, np.stack([RNG.permutation(100) for _ in range(3)]))
+    assert found < 0.15 and chance == pytest.approx(found, abs=0.01)
+
+
+def test_without_the_only_block_that_differs_nothing_is_known() -> None:
+    x, blocks = np.zeros((8, 2)), np.repeat(np.arange(4), 2)
+    x[:2] = [[1, 0], [0, 1]]
+    found = procrustes_left_out(x, x, blocks)
+    assert found[0] == pytest.approx(0) and np.isnan(found[1]) and np.isfinite(found[2:]).all()
+    ranks = [[rank(own) for own in spectra(x, blocks)] for rank in (effective_rank, participation_ratio)]
+    assert np.isnan([own[1] for own in ranks]).all() and np.isfinite([own[2:] for own in ranks]).all()
+
+
 @pytest.mark.parametrize("d", [5, 80])
 def test_variances_are_numpys_without_each_block_too(d: int) -> None:
     x, blocks = RNG.normal(size=(40, d)) * np.arange(1, d + 1) + 9, np.arange(40) // 7
@@ -93,3 +120,7 @@ def test_what_has_no_shape_is_refused() -> None:
         procrustes(np.eye(5)[:, :3], np.eye(4)[:, :3])
     with pytest.raises(InputError, match=r"features of shape \(5, 3\) and words of shape \(2, 4\).*behind the projector"):
         modality_gap(np.ones((5, 3)), np.ones((2, 4)))
+    gap = np.full((5, 3), np.nan)
+    for measured in (spread, spectra, lambda x: procrustes(x, np.eye(5)), lambda x: modality_gap(x, np.ones((2, 3)))):
+        with pytest.raises(InputError, match="NaN or infinity. Expected finite ones. Leave these rows out"):
+            measured(gap)

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from analysis import similarity as module
-from analysis.similarity import knn_chance, linear_cka, linear_cka_left_out, mutual_knn, mutual_knn_left_out, neighbours
+from analysis.similarity import (
+    knn_chance,
+    linear_cka,
+    linear_cka_chance,
+    linear_cka_left_out,
+    mutual_knn,
+    mutual_knn_left_out,
+    neighbours,
+)
 from stimuli.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -48,6 +56,29 @@ def test_cka_knows_no_rotation_shift_or_scale_and_is_not_inflated_by_width() -> 
     unrelated = [linear_cka(RNG.normal(size=(30, 400)), RNG.normal(size=(30, 400))) for _ in range(20)]
     assert abs(np.mean(unrelated)) < 0.05, "the biased estimate is above 0.9 here"
     assert np.isnan(linear_cka(np.full((9, 2), 1e6), y[:9]))
+
+
+def test_versions_of_a_reference_alone_make_unrelated_spaces_alike_and_chance_tells() -> None:
+    from analysis.pairings import pairings
+
+    references = np.repeat(np.arange(25), 6)
+    worlds = [[RNG.normal(size=(25, 30))[references] + 0.3 * RNG.normal(size=(150, 30)) for _ in range(2)] for _ in range(5)]
+    found, chance = np.mean([(linear_cka(x, y), linear_cka_chance(x, y, pairings(references))) for x, y in worlds], axis=0)
+    assert found > 0.4 and chance == pytest.approx(found, abs=0.04), "debiased for independent rows alone"
+    alone = [linear_cka_chance(x, y, pairings(np.arange(150))) for x, y in worlds]
+    assert abs(np.mean(alone)) < 0.03, "rows mixed one by one would hide it"
+    x, y = worlds[0]
+    orders = pairings(references, 2)
+    assert linear_cka_chance(x, y, orders) == pytest.approx(np.mean([linear_cka(x, y[order]) for order in orders]))
+
+
+def test_chance_among_other_references_holds_for_spaces_that_both_know_the_content() -> None:
+    references = np.repeat(np.arange(25), 4)
+    found = []
+    for _ in range(30):
+        first, second = (RNG.normal(size=(25, 5))[references] + 0.2 * RNG.normal(size=(100, 5)) for _ in range(2))
+        found.append(mutual_knn(first, second, 10, references=references))
+    assert np.mean(found) == pytest.approx(knn_chance(100, 10, references), abs=4 * np.std(found) / np.sqrt(30))
 
 
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
@@ -98,6 +129,9 @@ def test_what_cannot_be_compared_is_refused() -> None:
     x, y, blocks = spaces()
     with pytest.raises(InputError, match=r"shapes \(30, 6\) and \(29, 9\).*same stimuli"):
         linear_cka(x, y[1:])
+    for measured in (linear_cka, mutual_knn):
+        with pytest.raises(InputError, match="NaN or infinity. Expected finite ones. Leave these rows out of both"):
+            measured(x, np.where(y > 0, np.nan, y))
     with pytest.raises(InputError, match="Got 3 stimuli for CKA. Expected at least 4"):
         linear_cka(x[:3], y[:3])
     with pytest.raises(InputError, match="k = 0 neighbours of 30 stimuli. Expected 1 to 29"):

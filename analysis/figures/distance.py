@@ -15,7 +15,7 @@ PANELS = (
 
 
 def draw_distance(axes: Any, distance: Mapping[str, Any], classes: list[str], site: str = "projector") -> None:
-    """Per class an arrow from before to after at one site; the interval is that of the paired change.
+    """Per class an arrow from before to after at one site; the band is the interval of the paired change, where there is one.
 
     Args:
         axes: one axes per entry of ``PANELS``, sharing y.
@@ -31,8 +31,9 @@ def draw_distance(axes: Any, distance: Mapping[str, Any], classes: list[str], si
             if name not in own:
                 continue
             row = own[name]
-            low, high = row["before"] + row["low"], row["before"] + row["high"]
-            ax.plot([low, high], [y, y], color="#56B4E9", lw=5, alpha=0.45, solid_capstyle="butt")
+            if row["low"] is not None and row["high"] is not None:
+                ends = [row["before"] + row["low"], row["before"] + row["high"]]
+                ax.plot(ends, [y, y], color="#56B4E9", lw=5, alpha=0.45, solid_capstyle="butt")
             ax.annotate("", (row["after"], y), (row["before"], y), arrowprops={"arrowstyle": "->", "color": "#333333", "lw": 1})
             ax.plot(row["before"], y, "o", color="#555555", mfc="white")
             ax.plot(row["after"], y, "P", color="#0072B2")

@@ -19,6 +19,7 @@ NAMES: Mapping[str, str] = {
     "cosine": "cosine distance",
     "centred": "centred cosine distance",
     "whitened": "whitened distance",
+    "whitened_margin": "whitened margin to the nearest wrong word",
     "margin": "margin to the nearest wrong word",
     "zero_shot": "share whose nearest word is right",
     "token_cosine": "cosine distance of single tokens",
@@ -29,7 +30,7 @@ NAMES: Mapping[str, str] = {
     "transport_margin": "transport margin",
     "transport_zero_shot": "share whose tokens are nearest to the right word's",
 }
-SIGNED = ("margin", "token_margin", "transport_margin")
+SIGNED = ("margin", "whitened_margin", "token_margin", "transport_margin")
 """Measures around 0, drawn on a scale that is centred on it; all changes are."""
 CELLS = 16
 """Numbers are written into the cells of at most so many columns."""
@@ -104,12 +105,14 @@ def grid_of(rows: Rows, measure: str, value: str | None = None) -> tuple[list[st
 
 
 def limits_of(grids: Sequence[np.ndarray], measure: str, value: str | None = None) -> tuple[float, float]:
-    """One scale for several maps: centred on 0 for margins and changes."""
+    """One scale for several maps: centred on 0 for margins and changes; 0 to 1 where there is no number at all."""
     numbers = np.concatenate([grid[np.isfinite(grid)] for grid in grids])
+    if not numbers.size:
+        return (-1.0, 1.0) if measure in SIGNED or value == "change" else (0.0, 1.0)
     if measure in SIGNED or value == "change":
-        far = max(float(np.abs(numbers).max(initial=0)), 1e-9)
+        far = max(float(np.abs(numbers).max()), 1e-9)
         return -far, far
-    return float(numbers.min(initial=np.inf)), float(numbers.max(initial=-np.inf))
+    return float(numbers.min()), float(numbers.max())
 
 
 def distance_map(result: Any, measure: str) -> Any:
@@ -199,9 +202,10 @@ def _marked(
     clear = {
         (row["class"], row["site"])
         for row in rows
-        if value == "change" and row.get("measure") == measure and (row.get("p_holm") or 1.0) < 0.05
+        if value == "change" and row.get("measure") == measure and _tested(row.get("p_holm"))
     }
-    sign, digits = "+" if value == "change" else "", 3 if float(np.ptp(cells[np.isfinite(cells)])) < 0.3 else 2
+    numbers = cells[np.isfinite(cells)]
+    sign, digits = "+" if value == "change" else "", 3 if numbers.size and np.ptp(numbers) < 0.3 else 2
     middle = limits[0] + 0.55 * (limits[1] - limits[0])
     for (y, x), number in np.ndenumerate(cells):
         if not np.isfinite(number):
@@ -211,6 +215,11 @@ def _marked(
         told = f"{number:{sign}.{digits}f}{dot}".replace("-", "\N{MINUS SIGN}")
         text = told if len(sites) <= CELLS else dot
         ax.text(x, y, text, ha="center", va="center", fontsize=6, color="white" if number < middle else "black")
+
+
+def _tested(p: float | None) -> bool:
+    """Whether a change is more than noise; not where it was not tested (None or NaN)."""
+    return p is not None and p < 0.05
 
 
 def _rows(result: Any) -> Rows:

@@ -17,7 +17,7 @@ def draw_matrix(ax: Any, rows: Table, base: float, chance: float) -> Any:
 
     Args:
         ax: axes.
-        rows: ``Teaching.matrix``.
+        rows: ``Teaching.matrix``; a cell whose accuracy is null or NaN says that it was not measured.
         base: balanced accuracy before.
         chance: of the answers; where the colours begin.
 
@@ -28,10 +28,13 @@ def draw_matrix(ax: Any, rows: Table, base: float, chance: float) -> Any:
     budgets = list(dict.fromkeys(row["budget"] for row in rows))
     values = np.full((len(components), len(budgets)), np.nan)
     for row in rows:
-        values[components.index(row["component"]), budgets.index(row["budget"])] = row["balanced_accuracy"]
-    shown = ax.imshow(values, cmap="cividis", vmin=chance, vmax=1, aspect="auto")
+        values[components.index(row["component"]), budgets.index(row["budget"])] = _number(row["balanced_accuracy"])
+    shown = ax.imshow(values, cmap=_gaps("cividis"), vmin=chance, vmax=1, aspect="auto")
     for row in rows:
         x, y = budgets.index(row["budget"]), components.index(row["component"])
+        if not np.isfinite(values[y, x]):
+            ax.text(x, y, "not\nmeasured", ha="center", va="center", fontsize=7.5, color="#555555")
+            continue
         light = row["balanced_accuracy"] < chance + 0.5 * (1 - chance)
         star = "*" if row.get("p_holm") is not None and row["p_holm"] < 0.05 else ""
         text = (
@@ -55,6 +58,8 @@ def draw_rates(axes: Any, rows: Table) -> None:
         axes: one per budget.
         rows: ``Teaching.rates``.
     """
+    from matplotlib.ticker import LogLocator
+
     budgets = list(dict.fromkeys(row["budget"] for row in rows))
     for ax, budget in zip(np.atleast_1d(axes), budgets, strict=True):
         for name in arms_in_order(dict.fromkeys(row["component"] for row in rows)):
@@ -62,12 +67,26 @@ def draw_rates(axes: Any, rows: Table) -> None:
                 (row for row in rows if (row["component"], row["budget"]) == (name, budget)), key=lambda row: row["rate"]
             )
             style = {"color": colour(name), "marker": MARKERS.get(name, "o")}
-            ax.plot([row["rate"] for row in own], [row["loss"] for row in own], mfc="white", label=name, **style)
+            ax.plot([row["rate"] for row in own], [_number(row["loss"]) for row in own], mfc="white", label=name, **style)
             ax.plot(
                 [row["rate"] for row in own if row["chosen"]], [row["loss"] for row in own if row["chosen"]], ls="", **style
             )
         ax.set_xscale("log")
+        ax.xaxis.set_minor_formatter("")  # a narrow range would label every minor tick, one over the other
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
         ax.set_xlabel("peak learning rate")
         ax.set_title(BUDGETS.get(budget, budget), fontsize=8.5)
     np.atleast_1d(axes)[0].set_ylabel("loss on watched references")
     np.atleast_1d(axes)[-1].legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def _number(value: float | None) -> float:
+    """A number, NaN for none: what was NaN or infinite comes back from JSON as null."""
+    return float("nan") if value is None else float(value)
+
+
+def _gaps(name: str) -> Any:
+    """A colour map that shows what is missing in a pale grey."""
+    from matplotlib import colormaps
+
+    return colormaps[name].with_extremes(bad="#EEEEEE")
