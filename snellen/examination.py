@@ -17,10 +17,9 @@ from analysis.gallery import gallery
 from analysis.inputs import PIXELS, measure_inputs
 from analysis.interview import Interview, interview
 from analysis.perception import Answers, ask, blind
-from analysis.plane import plane
 from analysis.processed import processed_survival
 from analysis.report import render
-from analysis.semantic_distance import Distances, compare, semantic_distance
+from analysis.semantic_distance import Distances
 from analysis.unsaid import unsaid
 from analysis.verdict import Arm, decide
 from analysis.verdict_inputs import read_inputs
@@ -29,16 +28,15 @@ from hooks.extract import extract
 from hooks.load import Mllm
 from hooks.stages import COMPONENTS
 from hooks.store import Activations, Store
-from hooks.words import word_embeddings
 from probes.intervals import holm
 from probes.sweep import SweepResult, lost, sweep
+from snellen import exam_distances
 from snellen.config import ExamConfig
 from snellen.models import load
 from snellen.provenance import now, provenance
 from snellen.results import CONSTRAINED, audit_dict, best_probe, component_of, site_probe, tuning_entry
 from snellen.shown import stimulus_sets, summary
 from stimuli.errors import InputError
-from stimuli.questions import question
 from stimuli.statistics import pixel_statistics
 from stimuli.tables import Table, write_csv, write_json
 from stimuli.types import StimulusSet
@@ -111,7 +109,7 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
         verdict = decide(base.survival, mllm.stages.read_layer, base.answers, evidence, inputs=inputs)
         shown_arm = max(arms, key=lambda name: arms[name][1].answers.balanced_accuracy, default=None)
     with clock.step("distances"):
-        distance = _distance(mllm, base, arms, shown_arm, settings)
+        distance = exam_distances.told(mllm, base, {name: seen for name, (_, seen) in arms.items()}, shown_arm, settings)
     results: dict[str, Any] = {
         "provenance": {**provenance(), "config": json.loads(settings.model_dump_json()), "model": mllm.provenance,
                        "seed": settings.seed, "started": started, "finished": now(), "seconds": dict(clock.seconds)},
@@ -176,8 +174,7 @@ def _measure(
     if baselines is not None and PIXELS in inputs:
         baselines = {"pixel-statistics": inputs[PIXELS], **baselines}
     survival = sweep(store, taxonomy=settings.taxonomy, folds=settings.folds, baselines=baselines, inputs=inputs, **options)
-    distances = semantic_distance(mllm, shown, taxonomy=settings.taxonomy, store=store, **options)
-    return Seen(answers, captions, store, survival, distances)
+    return Seen(answers, captions, store, survival, exam_distances.measured(mllm, shown, store, settings.taxonomy, **options))
 
 
 def _book(folder: Path, name: str) -> Path:
@@ -283,24 +280,6 @@ def _survival(
         "processed": entrance.table,
         "processed_note": entrance.note,
     }
-
-
-def _distance(
-    mllm: Mllm, base: Seen, arms: Mapping[str, tuple[Tuned, Seen]], shown_arm: str | None, settings: ExamConfig
-) -> dict[str, Any]:
-    compared = {n: compare(base.distances, seen.distances, settings.n_boot, settings.seed) for n, (_, seen) in arms.items()}
-    about = {"words": base.distances.words, "notes": list(base.distances.notes)}
-    result: dict[str, Any] = {"base": base.distances.table, **about, "compare": compared, "shown_arm": shown_arm, "plane": None}
-    if shown_arm is not None:
-        asked = question("distortion", settings.taxonomy)
-        first, second = (seen.store.read("projector") for seen in (base, arms[shown_arm][1]))
-        both = set(second.ids)
-        kept = [(id, label) for id, label in zip(base.distances.ids, base.distances.labels.tolist(), strict=True) if id in both]
-        ids, labels = tuple(id for id, _ in kept), [label for _, label in kept]
-        before, after = (np.stack([acts.of(id) for id in ids]).astype(float) for acts in (first, second))
-        words = word_embeddings(mllm, list(asked.options.values())).cpu().numpy()
-        result["plane"] = plane(before, after, words, labels, ids, list(asked.options), settings.seed, settings.plane).as_dict()
-    return result
 
 
 def _tables(results: Mapping[str, Any], base: Seen, arms: Mapping[str, tuple[Tuned, Seen]], folder: Path) -> None:
