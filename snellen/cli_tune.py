@@ -11,7 +11,9 @@ import typer
 from snellen.cli_options import Images, Levels, Loading, Progress, Seed, first, resumable, shared, whole_numbers
 
 ALONE = {"method": "--method", "rank": "--rank", "only": "--only", "lr": "--lr", "patience": "--patience"}
-"""Options of a component that is tuned alone."""
+"""Options of a component that is tuned once."""
+SWEEP = ("budgets", "rates", "further")
+"""Options that make a comparison, also of one component."""
 
 
 def tune(
@@ -42,6 +44,9 @@ def tune(
     seconds: Annotated[float | None, typer.Option(help="wall time of the steps, instead of or besides --steps")] = None,
     batch_size: Annotated[int, typer.Option(help="lessons per step, over all passes and processes")] = 32,
     micro_batch: Annotated[int | None, typer.Option(help="lessons per forward pass at most")] = None,
+    ask_batch_size: Annotated[
+        int, typer.Option(help="images per forward pass of the questions before and after; halved where memory runs out")
+    ] = 32,
     lr: Annotated[float | None, typer.Option(help="peak learning rate; by default what suits the component")] = None,
     replay: Annotated[float, typer.Option(help="share of a batch that replays what the untouched model says")] = 0.45,
     quality: Annotated[float, typer.Option(help="share of a batch that asks for the quality word")] = 0.0,
@@ -49,10 +54,18 @@ def tune(
     recompute: Annotated[bool, typer.Option("--recompute", help="gradient checkpointing: less memory, more time")] = False,
     precision: Annotated[str, typer.Option(help="auto, float32 or bf16")] = "auto",
     checkpoint_every: Annotated[int, typer.Option(help="steps between the checkpoints that a killed run goes on from")] = 100,
-    budgets: Annotated[str, typer.Option(help="of several components: steps, parameters, seconds, comma-separated")] = "steps",
+    budgets: Annotated[
+        str,
+        typer.Option(help="of a comparison: steps, parameters, seconds, comma-separated; said of one component, it is swept"),
+    ] = "steps",
     rates: Annotated[
-        str, typer.Option(help="of several components: factors on the learning rate, comma-separated")
+        str,
+        typer.Option(help="of a comparison: factors on the learning rate, comma-separated; said of one component, it is swept"),
     ] = "0.3,1,3",
+    further: Annotated[
+        int | None,
+        typer.Option(help="of a comparison: rates tried beyond the lowest or highest while that is the best, 2 by default"),
+    ] = None,
     out: Annotated[Path, typer.Option(help="folder of the run; a killed run goes on there")] = Path("runs/tuned"),
     seed: Seed = 0,
     load: Loading = None,
@@ -64,6 +77,7 @@ def tune(
                snellen tune vision.3-5+projector --method lora --rank 16 --out runs/lora
                snellen tune llm --model ./my-7b --images kadid10k:./kadid --method lora --micro-batch 4 --recompute --out runs/llm
                snellen tune vision projector llm --budgets steps,parameters,seconds --out runs/matched
+               snellen tune projector --rates 0.1,0.3,1,3 --out runs/rates
                torchrun --nproc-per-node 2 -m snellen tune vision --out runs/vision
     """
     from snellen.models import loaded
@@ -72,10 +86,13 @@ def tune(
     from tuning.constraints import NEEDS_PAIRS, parse_constraint
     from tuning.settings import check
 
-    if len(components) > 1:
-        _check_several(components, [name for name in ALONE if _given(context, name)], constraint)
+    swept = [f"--{name}" for name in SWEEP if _given(context, name)]
+    compared = len(components) > 1 or bool(swept)
+    if compared:
+        components = _constrained(components, constraint)
+        _check_several(components, [name for name in ALONE if _given(context, name)], constraint, swept)
     for name in components:
-        check(component_of(name), method, None if len(components) > 1 else constraint, only=only)
+        check(component_of(name), method, None if compared else constraint, only=only)
     steps = steps if steps or seconds else 200
     pairs = bool(NEEDS_PAIRS & set(parse_constraint(constraint)))
     with resumable():
@@ -84,12 +101,14 @@ def tune(
         common: dict[str, Any] = {
             "taxonomy": taxonomy, "batch_size": batch_size, "micro_batch": micro_batch, "replay": replay, "quality": quality,
             "recompute": recompute, "precision": precision, "checkpoint_every": checkpoint_every, "seed": seed, "progress": progress,
+            "ask_batch_size": ask_batch_size,
         }  # fmt: skip
-        if len(components) > 1:
+        if compared:
             chosen: dict[str, Any] = {
                 "steps": steps or 200,
                 "seconds": seconds,
                 **({"constraint": constraint} if constraint else {}),
+                **({} if further is None else {"further": further}),
             }
             _compare(mllm, train, shown, components, out, budgets.split(","), _numbers(rates), {**common, **chosen})
             return
@@ -105,8 +124,17 @@ def _given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP")
 
 
-def _check_several(components: Sequence[str], alone: Sequence[str], constraint: str | None) -> None:
-    """Refuse what a comparison of components would not heed, before anything is loaded.
+def _constrained(components: Sequence[str], constraint: str | None) -> list[str]:
+    """A component that is swept alone has the constraint that is named, without being told so by its own name."""
+    from snellen.results import CONSTRAINED
+
+    if constraint and len(components) == 1 and not components[0].endswith(CONSTRAINED):
+        return [components[0] + CONSTRAINED]
+    return list(components)
+
+
+def _check_several(components: Sequence[str], alone: Sequence[str], constraint: str | None, swept: Sequence[str] = ()) -> None:
+    """Refuse what a comparison of components, or a sweep of one, would not heed, before anything is loaded.
 
     Raises:
         InputError: options of one component, a constraint that no component has, or several processes.
@@ -117,10 +145,12 @@ def _check_several(components: Sequence[str], alone: Sequence[str], constraint: 
 
     refuse_processes()
     if alone:
+        said = ", ".join(ALONE[name] for name in alone)
+        several = f"several components ({', '.join(components)})" if len(components) > 1 else ", ".join(swept)
+        instead = "tune one component at a time" if len(components) > 1 else f"leave out {' and '.join(swept)}"
         raise InputError(
-            f"Got {', '.join(ALONE[name] for name in alone)} with several components ({', '.join(components)}). Comparing them chooses these "
-            "itself: all weights at equal steps and seconds, LoRA of matched rank at equal parameters (--budgets), several learning rates "
-            "(--rates). Leave it out, or tune one component at a time."
+            f"Got {said} with {several}. Comparing chooses these itself: all weights at equal steps and seconds, LoRA of matched rank at equal "
+            f"parameters (--budgets), several learning rates (--rates). Leave it out, or {instead}."
         )
     if constraint and not any(name.endswith(CONSTRAINED) for name in components):
         raise InputError(
@@ -154,6 +184,8 @@ def _say(done: Any, component: str, out: Path) -> None:
         else ""
     )
     typer.echo(f"trained {audit.n_trained:,} numbers of {component}{by}; everything else is {kept}")
+    if audit.note:
+        typer.echo(f"  {audit.note}")
     if results:
         before, after, gain = results["before"], results["after"], results["gain"]
         typer.echo(
@@ -183,19 +215,17 @@ def _compare(
     rates: Sequence[float],
     how: dict[str, Any],
 ) -> None:
-    """Several components at matched budgets."""
+    """Several components at matched budgets, or one at several budgets and rates."""
     from analysis.figures.teaching import draw_matched
     from snellen.teaching import teach
     from stimuli.errors import InputError
 
     if shown is None:
         raise InputError(
-            "Got --test 0 with several components; comparing them needs references to report on. Leave --test out."
+            "Got --test 0 with several components, or with --budgets or --rates; comparing needs references to report on. Leave --test out."
         )
     done = teach(mllm, train, shown, components, budgets=budgets, rates=rates, out=out, **how)
-    measured = [row for row in done.matrix if row["unchanged"] is not None]
-    if measured:
-        draw_matched({**done.as_dict(), "matrix": measured}, out / "figures")
+    draw_matched(done.as_dict(), out / "figures")
     base = done.base["balanced_accuracy"]
     typer.echo(f"balanced accuracy as loaded {_share(base)}, chance {_share(done.base['chance'])}")
     for row in done.matrix:
@@ -208,7 +238,7 @@ def _line(row: Mapping[str, Any]) -> str:
     start = f"  {row['budget']:10} {row['component']:20} "
     if row["unchanged"] is None:
         return f"{start}not measured: {row['note']}; lower --rates"
-    edge = ", the lowest or highest tried: a better one may lie beyond it (--rates)" if row["edge"] else ""
+    edge = ", the lowest or highest tried: a better one may lie beyond it (--rates, --further)" if row["edge"] else ""
     return (
         f"{start}{_share(row['balanced_accuracy']):>7}  gain {_share(row['gain'])} [{_share(row['gain_low'])}, "
         f"{_share(row['gain_high'])}]  {row['n_trained']:,} numbers, {row['steps']} steps, {row['seconds']:.0f} s, rate "

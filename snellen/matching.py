@@ -17,6 +17,8 @@ BUDGETS = ("steps", "parameters", "seconds")
 SHARED = ("batch_size", "micro_batch", "replay", "replay_images", "quality", "precision", "recompute", "remember", "checkpoint_every",
           "constraint_weight", "held_out")  # fmt: skip
 """Arguments of ``tune`` that are one for all runs; the others are what is compared or chosen."""
+FURTHER = 2
+"""Rates tried at most beyond the lowest or highest given, while that is the best."""
 MISSED = 0.1
 """Share by which a component may miss the number of parameters that was asked for."""
 
@@ -62,6 +64,14 @@ def refuse_processes() -> None:
         )
 
 
+def beyond(tried: Sequence[float], best: float) -> list[float]:
+    """The next factor beyond the lowest or highest of those tried, if that is the best, as far from it as its neighbour; else none."""
+    low, *rest = sorted(set(tried))
+    if not rest or best not in (low, rest[-1]):
+        return []
+    return [low * low / rest[0]] if best == low else [best * best / ([low, *rest][-2])]
+
+
 def check_comparison(
     budgets: Sequence[str],
     rates: Sequence[float],
@@ -69,6 +79,7 @@ def check_comparison(
     constraint: str,
     seconds: float | None,
     validation: float,
+    further: int,
 ) -> None:
     """Refuse budgets, rates, components or shares that make no comparison."""
     unknown = [name for name in budgets if name not in BUDGETS]
@@ -76,6 +87,8 @@ def check_comparison(
         raise InputError(f"Got the budgets {list(budgets)}. Expected some of {', '.join(BUDGETS)}.")
     if not rates or min(rates) <= 0:
         raise InputError(f"Got the rates {list(rates)}. Expected factors above 0 on the default rate, such as 0.3, 1, 3.")
+    if further < 0:
+        raise InputError(f"Got further={further}. Expected how many rates to try beyond the given ones at most: 0 or more.")
     if not 0 < validation < 1:
         raise InputError(
             f"Got validation={validation}. Expected the share of the training references that choose the rate, such as {VALIDATION}."

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from analysis.perception import Answers, ask, compare_answers
 from hooks.load import Mllm
 from hooks.stages import COMPONENTS
 from probes.intervals import holm
-from snellen.matching import BUDGETS, check_comparison, check_shared, equal_ranks, refuse_processes
+from snellen.matching import BUDGETS, FURTHER, beyond, check_comparison, check_shared, equal_ranks, refuse_processes
 from snellen.results import CONSTRAINED, component_of
 from stimuli.tables import Table, write_csv, write_json
 from stimuli.types import Stimulus, StimulusSet
@@ -71,6 +71,7 @@ def teach(
     *,
     budgets: Sequence[str] = ("steps",),
     rates: Sequence[float] = RATES,
+    further: int = FURTHER,
     steps: int = 200,
     parameters: int | None = None,
     seconds: float | None = None,
@@ -99,6 +100,7 @@ def teach(
         components: as ``tune`` takes them; ``vision+constraint`` adds the constraint.
         budgets: of ``steps``, ``parameters``, ``seconds``.
         rates: factors on the default rate of each component.
+        further: at most so many are tried beyond the lowest or highest while that is the best, spaced as those at that end are.
         steps: of every run but those at equal time.
         parameters: numbers that train at equal parameters; by default what LoRA of rank 8 trains in the smallest component, or, where
             that is more, what rank 1 trains in the largest.
@@ -117,7 +119,7 @@ def teach(
         InputError: unknown budget or component; an argument that is not shared; training references among the reported ones;
             ``parameters`` that a component cannot meet; several processes.
     """
-    check_comparison(budgets, rates, components, constraint, seconds, validation)
+    check_comparison(budgets, rates, components, constraint, seconds, validation, further)
     check_shared(how)
     refuse_processes()
     refuse_held_out(train, stimuli.references)
@@ -130,7 +132,7 @@ def teach(
     about: dict[str, Any] = {"n_boot": n_boot, "seed": seed, "progress": progress, "batch_size": ask_batch_size}
     answered = ask(mllm, stimuli, taxonomy=taxonomy, out=root and root / "answers" / "base", **about)
     knew = knowledge(mllm, stimuli, out=root and root / "answers" / "base", **about)
-    setting = _Setting(mllm, train, stimuli, tuple(rates), constraint, root, fixed, about, answered, knew)
+    setting = _Setting(mllm, train, stimuli, tuple(rates), further, constraint, root, fixed, about, answered, knew)
     tried: Table = []
     matrix: Table = []
     lost: Table = []
@@ -148,8 +150,8 @@ def teach(
             lost += kept
     _adjust(matrix)
     base = {key: getattr(answered, key) for key in ("balanced_accuracy", "balanced_low", "balanced_high", "chance")}
-    config = {"components": list(components), "budgets": list(budgets), "rates": list(rates), "steps": steps, "parameters": target,
-              "seconds": seconds, "train": len(train), "stimuli": len(stimuli), "seed": seed}  # fmt: skip
+    config = {"components": list(components), "budgets": list(budgets), "rates": list(rates), "further": further, "steps": steps,
+              "parameters": target, "seconds": seconds, "train": len(train), "stimuli": len(stimuli), "seed": seed}  # fmt: skip
     done = Teaching(tried, matrix, lost, base, config)
     if root is not None:
         done.write(root)
@@ -164,6 +166,7 @@ class _Setting:
     train: Sequence[Stimulus]
     stimuli: StimulusSet
     rates: tuple[float, ...]
+    further: int
     constraint: str
     root: Path | None
     fixed: Mapping[str, Any]
@@ -176,10 +179,10 @@ class _Setting:
     ) -> tuple[Table, dict[str, Any], Table]:
         """One component at one budget: a row per rate, that of the matrix, and what was forgotten."""
         course = {**course, "constraint": self.constraint if name.endswith(CONSTRAINED) else None}
-        rows = [self._blank(name, part, budget, factor, course, target) for factor in self.rates]
+        blank = partial(self._blank, name, part, budget, course=course, target=target)
         if budget == "seconds" and not course["seconds"]:
-            return [], _unmeasured(rows[0], "every run at equal steps diverged, so that no time is known"), []
-        best = self._best(rows, course)
+            return [], _unmeasured(blank(self.rates[0]), "every run at equal steps diverged, so that no time is known"), []
+        best, rows = self._best(blank, course)
         if best is None:
             return rows, _unmeasured(rows[0], "every rate diverged"), []
         chosen = next(row for row in rows if row["chosen"])
@@ -187,7 +190,7 @@ class _Setting:
         return rows, {**chosen, **row}, [{"component": name, "budget": budget, **line} for line in kept]
 
     def _blank(
-        self, name: str, part: Part, budget: str, factor: float, course: Mapping[str, Any], target: int | None
+        self, name: str, part: Part, budget: str, factor: float, *, course: Mapping[str, Any], target: int | None
     ) -> dict[str, Any]:
         """The row of a run, before it."""
         method, rank = course.get("method", "full"), course.get("lora_rank")
@@ -199,21 +202,28 @@ class _Setting:
             "note": "",
         }  # fmt: skip
 
-    def _best(self, rows: Table, course: Mapping[str, Any]) -> Tuned | None:
-        """Tune at each rate, fill in the rows, and mark the best; with a folder, no model but the best is in memory at the end."""
+    def _best(self, blank: Callable[[float], dict[str, Any]], course: Mapping[str, Any]) -> tuple[Tuned | None, Table]:
+        """Tune at each rate and beyond, and mark the best; with a folder, no model but the best is in memory at the end."""
         best: Tuned | None = None
         chosen: dict[str, Any] | None = None
-        for row in rows:
+        rows: Table = []
+        waiting = list(self.rates)
+        while waiting:
             gc.collect()  # the last model: once accelerate ran it, it refers to itself
+            row = blank(waiting.pop(0))
+            rows.append(row)
             tuned = self._run(row, course)
             if tuned is not None and (chosen is None or row["loss"] < chosen["loss"]):
                 chosen, best = row, tuned if self.root is None else None
             del tuned
+            if not waiting and chosen is not None and len(rows) < len(self.rates) + self.further:
+                waiting = beyond([one["factor"] for one in rows], chosen["factor"])
         if chosen is None:
-            return None
+            return None, rows
         gc.collect()
-        chosen |= {"chosen": True, "edge": chosen["factor"] in (min(self.rates), max(self.rates))}
-        return best if self.root is None else reopen(self.mllm, self.root / _folder(chosen))
+        tried = [row["factor"] for row in rows]
+        chosen |= {"chosen": True, "edge": chosen["factor"] in (min(tried), max(tried))}
+        return best if self.root is None else reopen(self.mllm, self.root / _folder(chosen)), rows
 
     def _run(self, row: dict[str, Any], course: Mapping[str, Any]) -> Tuned | None:
         """Tune once; None if the loss of the lessons or of the watched references is not a number."""

@@ -40,7 +40,13 @@ def train() -> StimulusSet:
 def test_budgets_are_matched_and_the_best_rate_is_reported(llava: Mllm, train: StimulusSet, tmp_path: Path) -> None:
     shown = exam_set(3, levels=(5,))
     names = ("projector", "llm.3")
-    how: dict[str, Any] = {"budgets": ("seconds", "parameters", "steps"), "rates": (0.1, 100.0), "out": tmp_path, **OPTIONS}
+    how: dict[str, Any] = {
+        "budgets": ("seconds", "parameters", "steps"),
+        "rates": (0.1, 100.0),
+        "further": 0,
+        "out": tmp_path,
+        **OPTIONS,
+    }
     done = teach(llava, train, shown, names, **how)
     assert [(row["budget"], row["component"]) for row in done.matrix] == [
         (b, c) for b in ("steps", "parameters", "seconds") for c in names
@@ -106,6 +112,7 @@ def taught(monkeypatch: pytest.MonkeyPatch, stub: Stub, *arguments: Any, **how: 
     monkeypatch.setattr(teaching._Setting, "_measured", measure)
     for name, value in {"tune": stub, "ask": lambda *_, **__: base, "knowledge": lambda *_, **__: None}.items():
         monkeypatch.setattr(teaching, name, value)
+    how = {"further": 0, **how}
     gc.freeze()  # what is there already need not be looked through again after every run
     try:
         return teach(*arguments, progress=False, **how), measured
@@ -132,6 +139,24 @@ def test_a_rate_that_diverges_loses_and_the_others_go_on(
     assert [batch for _, _, batch in measured] == [5, 5]
     assert "a better one may lie beyond it" in _line(first) and "may lie beyond" not in _line(last)
     assert "not measured: every rate diverged; lower --rates" in _line(none)
+
+
+def test_while_the_best_rate_is_the_last_tried_others_are_tried_beyond_it(
+    llava: Mllm, train: StimulusSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    losses = {"llm.3": (3.0, 2.0, 1.0, 0.5, 0.7), "llm.2": (1.0, 2.0, 3.0, 0.9, 0.8, 0.1), "llm.1": (1.0, 0.5, 2.0)}
+    losses |= {"llm.0": (3.0, 2.0, 1.0, None)}
+    shown = exam_set(2, levels=(5,))
+    done, measured = taught(monkeypatch, Stub(losses), llava, train, shown, tuple(losses), rates=(0.3, 1.0, 3.0), further=2)
+    tried = {name: [row["factor"] for row in done.rates if row["component"] == name] for name in losses}
+    assert tried["llm.3"] == pytest.approx([0.3, 1, 3, 9, 27]) and tried["llm.1"] == [0.3, 1.0, 3.0]
+    assert tried["llm.2"] == pytest.approx([0.3, 1, 3, 0.09, 0.027]) and tried["llm.0"] == pytest.approx([0.3, 1, 3, 9])
+    best = {row["component"]: (row["factor"], row["edge"]) for row in done.matrix}
+    assert best["llm.3"] == (pytest.approx(9), False) and best["llm.1"] == (1.0, False)
+    assert best["llm.2"] == (pytest.approx(0.027), True), "two are all: a better one may still lie beyond"
+    assert best["llm.0"] == (3.0, False), "beyond it lies one that diverged"
+    with pytest.raises(InputError, match="further=-1"):
+        taught(monkeypatch, Stub({}), llava, train, shown, ("llm.3",), further=-1)
 
 
 def test_only_the_best_model_is_kept(llava: Mllm, train: StimulusSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
