@@ -34,9 +34,7 @@ SETTINGS = ('interview="off"',)
 Quoted, because a plain off is false in YAML."""
 
 
-def section(
-    results: dict[str, list[dict[str, Any]]], seeds: Sequence[int], budget: str, jobs: int, settings: Sequence[str] = ()
-) -> str:
+def section(results: dict[str, list[dict[str, Any]]], seeds: Sequence[int], budget: str, settings: Sequence[str] = ()) -> str:
     """Heading, what was run, and one table per organism, between the marks."""
     first = next(iter(results.values()))[0]
     config = first["provenance"]["config"]
@@ -53,7 +51,7 @@ def section(
         *(f"* `{name}`: {ABOUT[name]}." for name in results),
         "",
         *headline.sections(results, seeds, level=3),
-        headline.longest(results, jobs),
+        headline.longest(results),
         END,
     ]
     return "\n".join(lines)
@@ -85,7 +83,7 @@ def main() -> None:
     results = headline.examined(folders, options.seeds, options.budget, options.out, options.jobs, settings)
     page = options.page.read_text() if options.page.exists() else ""
     options.page.parent.mkdir(parents=True, exist_ok=True)
-    options.page.write_text(replaced(page, section(results, options.seeds, options.budget, options.jobs, settings)))
+    options.page.write_text(replaced(page, section(results, options.seeds, options.budget, settings)))
     print(options.page.read_text())
 
 
