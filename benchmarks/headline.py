@@ -123,8 +123,9 @@ def page(results: dict[str, list[dict[str, Any]]], seeds: Sequence[int], budget:
         "",
         f"Command: `python benchmarks/headline.py{told(settings)}` (`make headline`): `snellen exam PATIENT --budget {budget} "
         f"--seed S{told(settings)}` for {shown} and the seeds {', '.join(map(str, seeds))}. Each exam shows "
-        f"{first['stimuli']['exam']['n']} images of {config['references']} references at the published levels {', '.join(map(str, config['levels']))}; each arm is tuned "
-        f"alone for {config['steps']} steps of {config['batch_size']} lessons on {config['train_references']} other references. "
+        f"{first['stimuli']['exam']['n']} images of {config['references']} references at the published levels "
+        f"{', '.join(map(str, config['levels']))}; each arm is tuned alone for {config['steps']} steps of {config['batch_size']} lessons "
+        f"on {config['train_references']} other references. "
         "A seed changes the stimuli, the training set, the batches and the folds. Cells are means over the seeds; brackets "
         "hold the lowest lower and the highest upper bound of the seeds' 95 % intervals over references. All but the last two "
         "columns are percentages; chance is 12.5 for the answers and 20 for the quality word. Distances are at the projector "
