@@ -19,7 +19,9 @@ SETTINGS: Any = SimpleNamespace(taxonomy="paper8", n_boot=20, seed=0, plane="pca
 @pytest.fixture(scope="module")
 def seen(llava: Mllm, six: StimulusSet) -> Any:
     store = extract(llava, six, ["projector", "llm.embed", "llm.0", "llm.1"], progress=False)
-    return SimpleNamespace(store=store, distances=exam_distances.measured(llava, six, store, "paper8", n_boot=20, progress=False))
+    return SimpleNamespace(
+        store=store, distances=exam_distances.measured(llava, six, store, "paper8", n_boot=20, progress=False)
+    )
 
 
 def test_words_are_read_at_each_depth_or_where_they_enter(
