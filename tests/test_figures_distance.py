@@ -22,6 +22,21 @@ def test_labels_of_crowded_words_do_not_overlap() -> None:
     assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
 
 
+def test_labels_of_words_in_one_heap_keep_apart_and_lead_to_their_stars() -> None:
+    names = ["blur", "noise", "brightness", "compression", "contrast", "colorfulness", "jitter", "clean"]
+    words = [{"label": name, "x": 0.5 + 0.004 * i, "y": 0.5 - 0.003 * (i % 3)} for i, name in enumerate(names)]
+    points = [{"when": when, "label": "clean", "x": x, "y": x} for when in ("before", "after") for x in (0.0, 1.0)]
+    with style():
+        figure, axes = plt.subplots(1, 2, figsize=(8.2, 3.6))
+        draw_plane(axes, {"points": points, "words": words, "method": "PCA", "trustworthiness": 0.9}, names)
+        figure.canvas.draw()
+        boxes = [text.get_bbox_patch().get_window_extent() for text in axes[0].texts]
+        led = [text.arrow_patch is not None for text in axes[0].texts]
+    plt.close(figure)
+    assert len(boxes) == 8 and any(led) and not all(led)
+    assert not any(a.overlaps(b) for a, b in itertools.combinations(boxes, 2))
+
+
 def test_arrows_stand_in_the_last_panel_and_labels_keep_off_them_and_inside() -> None:
     names = ["noise", "blur"]
     words = [{"label": "noise", "x": 1.0, "y": 0.5}, {"label": "blur", "x": 0.2, "y": 0.5}]

@@ -13,6 +13,13 @@ PANELS = (
     ("margin", "centred margin"),
 )
 
+NEAR = (4, -10)
+"""Height of a label's foot over its star, in points: above and below it."""
+ROWS = 7
+"""Of labels above and below a star, one over the other."""
+FAR = 8.0
+"""Overlap in square points that a row further from the star must save."""
+
 
 def draw_distance(axes: Any, distance: Mapping[str, Any], classes: list[str], site: str = "projector") -> None:
     """Per class an arrow from before to after at one site; the band is the interval of the paired change, where there is one.
@@ -71,8 +78,10 @@ def draw_plane(axes: Any, plane: Mapping[str, Any], classes: list[str]) -> None:
             for label, name, share in zip((ax.set_xlabel, ax.set_ylabel), ("PC 1", "PC 2"), plane["explained"], strict=True):
                 label(f"{name}, {100 * share:.0f} % of the variance", fontsize=7)
         for (dx, dy, align), word in zip(_places(ax, plane["words"], moved), plane["words"], strict=True):
+            line = {"arrowstyle": "-", "lw": 0.6, "color": "#555555", "shrinkA": 0, "shrinkB": 0} if dy not in NEAR else None
             ax.annotate(word["label"], (word["x"], word["y"]), xytext=(dx, dy), ha=align, textcoords="offset points", fontsize=7,
-                        fontweight="bold", zorder=8, bbox={"fc": "white", "alpha": 0.75, "lw": 0, "pad": 0.6})  # fmt: skip
+                        fontweight="bold", zorder=8, arrowprops=line,
+                        bbox={"fc": "white", "alpha": 0.75, "lw": 0, "pad": 0.6})  # fmt: skip
     told = [plane["method"], f"trustworthiness {plane['trustworthiness']:.2f}"]
     told += [f"seed {plane['seed']}"] if "seed" in plane else []
     axes[0].set_title(f"before tuning\n{', '.join(told)}", fontsize=8.5)
@@ -108,10 +117,10 @@ def _arrow(ax: Any, arrow: Mapping[str, Any], shade: str) -> None:
 def _places(
     ax: Any, words: Sequence[Mapping[str, Any]], arrows: Sequence[Mapping[str, Any]] = ()
 ) -> list[tuple[int, int, str]]:
-    """For each word the offset of its label in points and its alignment: the corner of the star where least is in the way.
+    """For each word the offset of its label in points and its alignment: the place nearest to the star where least is in the way.
 
-    Labels are taken as boxes of 4.6 points per letter and 9 points of height (7-point bold). In the way are other labels, stars,
-    arrows and the edges of the panel.
+    Beside the star or, where words crowd, above or below it, with a line. Labels are taken as boxes of 4.6 points per letter and 9 points
+    of height (7-point bold). In the way are other labels, stars, arrows and the edges of the panel.
     """
     scale = 72 / ax.figure.dpi
     points = [scale * ax.transData.transform((word["x"], word["y"])) for word in words]
@@ -126,11 +135,12 @@ def _places(
     places = []
     for (x, y), word in zip(points, words, strict=True):
         wide = 4.6 * len(word["label"])
-        corners = [(dx, dy, align) for dx, align in ((6, "left"), (-6, "right")) for dy in (4, -10)]
+        steps = [NEAR[side] + (11, -11)[side] * far for far in range(ROWS) for side in (0, 1)]
+        corners = [(dx, dy, align) for dy in steps for dx, align in ((6, "left"), (-6, "right"))]
         boxes = [
             (x + dx - (wide if dx < 0 else 0), y + dy, x + dx + (0 if dx < 0 else wide), y + dy + 9) for dx, dy, _ in corners
         ]
-        best = min(range(len(corners)), key=lambda k: sum(_overlap(boxes[k], other) for other in taken))
+        best = min(range(len(corners)), key=lambda k: sum(_overlap(boxes[k], other) for other in taken) + FAR * (k // 4))
         taken.append(boxes[best])
         places.append(corners[best])
     return places
