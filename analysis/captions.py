@@ -21,6 +21,13 @@ from stimuli.tables import Table
 from stimuli.types import Stimulus, StimulusSet
 from tuning.lessons import REPLAY_TOKENS
 
+CONTENT = ("colour", "shape")
+"""What of a scene a description is held against."""
+RECOLOURING = frozenset({
+    "color_saturation_1", "color_saturation_2", "color_diffusion", "brighten", "darken", "mean_shift", "contrast_change"
+})  # fmt: skip
+"""Distortions after which a colour may rightly be called otherwise."""
+
 
 @dataclass(frozen=True)
 class Captions:
@@ -87,11 +94,7 @@ def captions_kept(
             "describe": said["describe"][i],
             "said_quality": said["quality"][i],
         }
-        for name in ("colour", "shape"):
-            known = s.attributes.get(name)
-            row[name] = (
-                None if known is None or (name == "colour" and _recoloured(s)) else float(_names(said["describe"][i], known))
-            )
+        row |= {name: named(s, said["describe"][i], name) for name in CONTENT}
         row["quality"] = None if s.psnr is None else float(said["quality"][i].strip().lower() == quality(s.psnr))
         row["agreement"] = token_f1(said["describe"][i], untuned[s.id]) if s.id in untuned else None
         table.append(row)
@@ -111,14 +114,18 @@ def token_f1(text: str, other: str) -> float:
     return 1.0 if not a and not b else 2 * both / max(1, sum(a.values()) + sum(b.values()))
 
 
-def _recoloured(stimulus: Stimulus) -> bool:
-    return stimulus.type in {
-        "color_saturation_1", "color_saturation_2", "color_diffusion", "brighten", "darken", "mean_shift", "contrast_change",
-    }  # fmt: skip
+def named(stimulus: Stimulus, text: str, attribute: str) -> float | None:
+    """Whether a description names the colour or the shape of what is shown: 1 or 0; None where the truth is not known.
 
-
-def _names(text: str, word: str) -> bool:
-    return re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text.lower()) is not None
+    Args:
+        stimulus: what was shown; what a distortion did to its colour is not known.
+        text: the description.
+        attribute: of ``CONTENT``.
+    """
+    word = stimulus.attributes.get(attribute)
+    if word is None or (attribute == "colour" and stimulus.type in RECOLOURING):
+        return None
+    return float(re.search(rf"(?<!\w){re.escape(word)}(?!\w)", text.lower()) is not None)
 
 
 def _mean(table: Table, name: str, groups: np.ndarray, n_boot: int, seed: int) -> Interval | None:

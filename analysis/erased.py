@@ -48,7 +48,8 @@ class Erased:
     each, of the controls ``…_beyond``, and ``agreement`` of the descriptions with those of ``none``."""
     probes: Table
     """A row per condition and site: balanced accuracy ``before`` and ``after``, paired ``change`` with interval, p and Holm's
-    correction over the sites of the condition; ``chance``."""
+    correction over the sites of the condition; ``chance``; of the controls ``beyond``, the accuracy with the concept erased less that
+    with the control, with interval, p and Holm's correction over the sites."""
     answers: Mapping[str, Answers] = field(repr=False)
     captions: Mapping[str, Captions] = field(repr=False)
 
@@ -258,9 +259,14 @@ def _difference(name: str, found: Difference | None) -> Row:
 def _probes(sweeps: Mapping[str, SweepResult]) -> Table:
     if not sweeps:
         return []
-    return [
-        {"condition": name, **row, "chance": own.row(row["site"])["chance"]}
-        for name, own in sweeps.items()
-        if name != NONE
-        for row in compare_runs(sweeps[NONE], own)
-    ]
+    table: Table = []
+    for name, own in sweeps.items():
+        if name == NONE:
+            continue
+        beyond = {row["site"]: row for row in compare_runs(own, sweeps[ERASED])} if name != ERASED else {}
+        for row in compare_runs(sweeps[NONE], own):
+            other = beyond.get(row["site"], {})
+            names = {"beyond": "change", "beyond_low": "low", "beyond_high": "high", "beyond_p": "p", "beyond_p_holm": "p_holm"}
+            told = {new: other.get(old) for new, old in names.items()}
+            table.append({"condition": name, **row, "chance": own.row(row["site"])["chance"], **told})
+    return table

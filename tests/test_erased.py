@@ -83,6 +83,16 @@ def test_probes_read_the_erased_features_and_those_before_are_as_they_were(
     assert rows["projector"]["chance"] == 0.5
 
 
+def test_what_probes_lose_is_held_against_the_control(found: Erased) -> None:
+    rows = {(row["condition"], row["site"]): row for row in found.probes}
+    for site in ("vision.3", "projector"):
+        own, still = rows["erased", site], rows["still", site]
+        assert own["beyond"] is None and own["beyond_p_holm"] is None
+        same = [still[f"beyond{end}"] for end in ("", "_low", "_high", "_p")]
+        assert same == pytest.approx([own[name] for name in ("change", "low", "high", "p")]), "a control that does nothing"
+        assert still["beyond_p_holm"] >= still["beyond_p"]
+
+
 def test_rows_say_what_was_erased(found: Erased, llava: Mllm) -> None:
     row, width = found.row("erased"), llava.stages.widths["projector"] or 0
     assert (row["sites"], row["rank"], row["n"], row["references"]) == ("projector", width - 1, 6, 3)
