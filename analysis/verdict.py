@@ -23,9 +23,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.mediation_shares import loss_by_arms
 from analysis.perception import Answers, compare_answers
 from analysis.verdict_steps import ANSWER, Step, Way, way
 from analysis.verdict_survival import CANNOT_TELL, NONE, Finding, counts, find
+from hooks.stages import COMPONENTS
 from probes.intervals import Difference, holm
 from probes.linear import Prediction
 from probes.sweep import SweepResult
@@ -90,7 +92,7 @@ def decide(
     found = find(survival, path, answers.balanced_low > answers.chance, alpha)
     gains = {arm.name: compare_answers(answers, arm.answers) for arm in arms}
     adjusted = dict(zip(gains, holm([g.p for g in gains.values()]) if gains else [], strict=True))
-    evidence = [*_survival_rows(survival, path, alpha), *_cure_rows(arms, gains, adjusted, alpha)]
+    evidence = [*_survival_rows(survival, path, alpha), *_cure_rows(arms, gains, adjusted, alpha), *_loss_rows(answers, arms)]
     if found.component == NONE:
         best = f"the best probe ({_pct(path.scores[path.whole.start])} at {path.whole.start})"
         best = "any probe" if path.whole.start == ANSWER else best
@@ -209,6 +211,22 @@ def _cure_rows(arms: Sequence[Arm], gains: dict[str, Difference], adjusted: dict
         gain, p = gains[arm.name], adjusted[arm.name]
         points = arm.component if gain.value > 0 and p <= alpha else ""
         rows.append(_evidence(f"answers after tuning {arm.name}", gain, p, points, "cure: gain over the base model"))
+    return rows
+
+
+def _loss_rows(answers: Answers, arms: Sequence[Arm]) -> Table:
+    """Each component's share of the loss that tuning repairs, arms being readers; they confirm and decide nothing."""
+    by: dict[str, list[Answers]] = {}
+    for arm in arms:
+        if arm.component in COMPONENTS:  # a union reads at no one place
+            by.setdefault(arm.component, []).append(arm.answers)
+    rows: Table = []
+    for row in loss_by_arms(answers, by) if len(by) > 1 else []:
+        if row["share"] is not None:
+            share = Difference(row["share"], row["share_low"], row["share_high"], row["p_holm"])
+            what = f"{row['component']}: share of the loss that tuning repairs"
+            points = row["component"] if row["beyond_next_low"] > 0 else ""
+            rows.append(_evidence(what, share, share.p, points, "mediation: arms as readers; p of being the largest"))
     return rows
 
 

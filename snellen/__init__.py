@@ -63,6 +63,20 @@ _PUBLIC = {
     "processed_survival": "analysis.processed",
     "input_statistics": "analysis.inputs",
     "semantic_distance": "analysis.semantic_distance",
+    "patch": "analysis.patching",
+    "knockout": "analysis.knockout",
+    "attention_shares": "analysis.attention_shares",
+    "lens": "analysis.lens",
+    "compare_lenses": "analysis.lens",
+    "tune_lens": "analysis.tuned_lens",
+    "patch_map": "analysis.patch_map",
+    "attribute": "analysis.attribution.run",
+    "conductance": "analysis.attribution.stages",
+    "sanity": "analysis.attribution.sanity",
+    "dose_response": "analysis.steering",
+    "steering_directions": "analysis.steering",
+    "loss_by_arms": "analysis.mediation_shares",
+    "mediation": "analysis.mediation",
     "decide": "analysis.verdict",
     "read_inputs": "analysis.verdict_inputs",
     "exam": "snellen.runs",
@@ -72,6 +86,10 @@ _PUBLIC = {
 __all__ = ["__version__", "stimuli", *_PUBLIC]
 
 if TYPE_CHECKING:
+    from analysis.attention_shares import attention_shares
+    from analysis.attribution.run import attribute
+    from analysis.attribution.sanity import sanity
+    from analysis.attribution.stages import conductance
     from analysis.blind import blind_controls
     from analysis.captions import captions_kept
     from analysis.consistency import consistency
@@ -80,13 +98,21 @@ if TYPE_CHECKING:
     from analysis.geometry import geometry
     from analysis.inputs import input_statistics
     from analysis.interview import interview
+    from analysis.knockout import knockout
+    from analysis.lens import compare_lenses, lens
     from analysis.mcq import ask_mcq
+    from analysis.mediation import mediation
+    from analysis.mediation_shares import loss_by_arms
+    from analysis.patch_map import patch_map
+    from analysis.patching import patch
     from analysis.perception import ask, blind, compare_answers
     from analysis.preference import preference
     from analysis.processed import processed_survival
     from analysis.psychometric import psychometric
     from analysis.quality import quality, score_consistency
     from analysis.semantic_distance import semantic_distance
+    from analysis.steering import dose_response, steering_directions
+    from analysis.tuned_lens import tune_lens
     from analysis.unsaid import unsaid
     from analysis.verdict import decide
     from analysis.verdict_inputs import read_inputs

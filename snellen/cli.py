@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from snellen import cli_activations, cli_answers, cli_distance, cli_probe, cli_processed, cli_stimuli, cli_tune
+from snellen import cli_activations, cli_answers, cli_cause, cli_distance, cli_probe, cli_processed, cli_stimuli, cli_tune
 from snellen.cli_options import Model, Progress, keep_examples, resumable
 
 app = typer.Typer(
@@ -103,4 +103,5 @@ cli_answers.register(app)
 cli_processed.register(app)
 cli_tune.register(app)
 cli_distance.register(app)
+cli_cause.register(app)
 keep_examples(app)

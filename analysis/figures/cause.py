@@ -1,0 +1,113 @@
+"""Figures of causes as files: what exchanging, cutting, reading, attributing and steering showed, each with its rows beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from analysis.figures.attribution import draw_conductance, draw_leaders, draw_overlay, draw_sanity
+from analysis.figures.files import Made, canvas, drawn
+from analysis.figures.knockout import draw_attention, draw_knockout
+from analysis.figures.lens import lens_figure
+from analysis.figures.steering import draw_dose_response
+from stimuli.tables import Table
+
+FORMATS = ("png", "pdf")
+Tables = Mapping[str, Table]
+Files = dict[str, dict[str, Path]]
+
+
+def draw_knockouts(tables: Tables, folder: str | Path, formats: Sequence[str] = FORMATS) -> Files:
+    """Edges over layers, and where heads look, of the tables ``knockout`` and ``attention``."""
+    makers: dict[str, Callable[[Any], Made]] = {"knockout": _knockout}
+    looked = tables.get("attention", [])
+    for of in ("image", "region"):
+        if any(row.get(of) is not None for row in looked):
+            makers[f"attention_{of}"] = _attention(of)
+    return drawn(makers, tables, folder, formats)
+
+
+def draw_lenses(tables: Tables, folder: str | Path, formats: Sequence[str] = FORMATS) -> Files:
+    """Rank of the right word over sites, of the tables ``lens`` and ``tuned_lens``."""
+    return drawn({"lens": lambda own: (lens_figure(own["lens"], own.get("tuned_lens")), own["lens"])}, tables, folder, formats)
+
+
+def draw_attributions(tables: Tables, folder: str | Path, formats: Sequence[str] = FORMATS) -> Files:
+    """Leaders, conductance and sanity, of the tables ``attribution``, ``conductance`` and ``sanity``."""
+    parts = {"attribution": draw_leaders, "conductance": draw_conductance, "sanity": draw_sanity}
+    makers = {name: _panel(name, draw) for name, draw in parts.items() if tables.get(name)}
+    return drawn(makers, tables, folder, formats)
+
+
+def draw_overlays(
+    images: Sequence[np.ndarray],
+    maps: Mapping[str, np.ndarray],
+    masks: Sequence[np.ndarray | None],
+    names: Sequence[str],
+    folder: str | Path,
+    formats: Sequence[str] = FORMATS,
+) -> Files:
+    """A row per image, a column per method; the border is that of the distorted part.
+
+    Args:
+        images: uint8 (H, W, 3) each.
+        maps: method to (n, rows, columns), signed.
+        masks: bool (H, W) each.
+        names: what stands beside each image.
+        folder: where to write.
+        formats: file endings.
+    """
+
+    def made(_: Any) -> Made:
+        figure, axes = canvas(1.25 * len(maps) + 0.5, 1.25 * len(images) + 0.5, len(images), len(maps), squeeze=False)
+        for row, (image, mask, name) in enumerate(zip(images, masks, names, strict=True)):
+            for ax, (method, heat) in zip(axes[row], maps.items(), strict=True):
+                draw_overlay(ax, image, heat[row], mask, title="" if row else method.replace("-", "\n"))
+            axes[row][0].set_ylabel(name, fontsize=6.5)
+        return figure, [{"image": name, "column": i, "method": method} for name in names for i, method in enumerate(maps)]
+
+    return drawn({"overlays": made}, {}, folder, formats)
+
+
+def draw_steerings(table: Table, folder: str | Path, formats: Sequence[str] = FORMATS) -> Files:
+    """Dose and response by kind of direction, of ``Steering.table``."""
+    kinds = list(dict.fromkeys(row["like"] for row in table if row["like"] == row["kind"]))
+    return drawn({f"dose_response_{kind}": _dose(kind) for kind in kinds}, {"steering": table}, folder, formats)
+
+
+def _knockout(tables: Tables) -> Made:
+    figure, ax = canvas(5.2, 3.2)
+    draw_knockout(ax, tables["knockout"])
+    return figure, tables["knockout"]
+
+
+def _attention(of: str) -> Callable[[Tables], Made]:
+    def made(tables: Tables) -> Made:
+        figure, ax = canvas(4.6, 3.2)
+        shown = draw_attention(ax, tables["attention"], of)
+        figure.colorbar(shown, ax=ax, label=f"share of attention to the {of}")
+        return figure, tables["attention"]
+
+    return made
+
+
+def _panel(name: str, draw: Callable[[Any, Table], None]) -> Callable[[Tables], Made]:
+    def made(tables: Tables) -> Made:
+        figure, ax = canvas(5.6, 3.4)
+        draw(ax, tables[name])
+        return figure, tables[name]
+
+    return made
+
+
+def _dose(kind: str) -> Callable[[Tables], Made]:
+    def made(tables: Tables) -> Made:
+        figure, ax = canvas(5.2, 3.4)
+        draw_dose_response(ax, tables["steering"], kind)
+        ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7)
+        return figure, tables["steering"]
+
+    return made

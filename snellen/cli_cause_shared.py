@@ -1,0 +1,122 @@
+"""What the commands about causes share: the model and stimuli they begin with, what they print, and the files they write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from snellen.cli_options import whole_numbers
+from snellen.cli_probe import plain_table
+
+if TYPE_CHECKING:
+    from analysis.attribution.run import Attribution
+    from analysis.translators import TunedLens
+    from hooks.load import Mllm
+    from stimuli.tables import Table
+    from stimuli.types import StimulusSet
+
+EXAMPLES = 6
+"""Images whose maps are drawn."""
+Draw = Callable[[Path], Any]
+
+
+def begun(
+    model: str, load: Sequence[str] | None, images: str, references: int, levels: str, seed: int, region: str | None = None
+) -> tuple[Mllm, StimulusSet]:
+    """The model and the stimuli of a command."""
+    from snellen.models import loaded
+    from snellen.sources import chosen_set
+
+    return loaded(model, load or ()), chosen_set(images, references, whole_numbers(levels), seed, **_region(region))
+
+
+def other(images: str, references: int, levels: str, seed: int) -> StimulusSet:
+    """Stimuli of other references, to fit something on.
+
+    Raises:
+        InputError: images that are shown whole, so that there are no others.
+    """
+    from snellen.sources import BUILTIN, chosen_set
+    from stimuli.errors import InputError
+
+    if images not in BUILTIN:
+        raise InputError(
+            f"Got --images {images}, all of which are shown. Expected {' or '.join(BUILTIN)}, of which there are always other references to "
+            "fit on; with images of your own, split them by reference and use the library (docs/cause.md)."
+        )
+    return chosen_set(images, references, whole_numbers(levels), seed, split="train", measure=False)
+
+
+def translators(mllm: Mllm, folder: Path, images: str, references: int, levels: str, how: Mapping[str, Any]) -> TunedLens:
+    """The tuned lens in a folder, trained first if there is none."""
+    from analysis.translators import TunedLens
+    from analysis.tuned_lens import tune_lens
+
+    if any(folder.glob("*.safetensors")):
+        return TunedLens.load(folder)
+    made = tune_lens(mllm, other(images, references, levels, how["seed"]), **how)
+    made.save(folder)
+    typer.echo(f"Tuned lens trained on {references} other references: {folder}")
+    return made
+
+
+def _region(region: str | None) -> dict[str, Any]:
+    return {} if region is None else {"region": region}
+
+
+def names(text: str) -> list[str]:
+    """Read ``a,b``."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def sites(text: str) -> str | list[str]:
+    """Read ``all`` or ``a,b``."""
+    return text if text == "all" else names(text)
+
+
+def numbers(option: str, text: str) -> list[float]:
+    """Read ``-1,0,2.5``.
+
+    Raises:
+        InputError: something else.
+    """
+    from stimuli.errors import InputError
+
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError(f"Got --{option} {text}; expected numbers, such as --{option} 0,1,2.") from error
+
+
+def told(table: Table, columns: Sequence[str], notes: Sequence[str] = ()) -> None:
+    """Print some columns of a table, and what has to be known to read it."""
+    for line in [*plain_table(table, columns), *(f"\n{note}" for note in notes)]:
+        typer.echo(line)
+
+
+def written(out: Path | None, name: str, tables: Mapping[str, Table], mllm: Mllm, notes: Sequence[str], draw: Draw) -> None:
+    """Write tables as CSV, everything with provenance as JSON, and figures; say so."""
+    from snellen.provenance import provenance
+    from stimuli.tables import write_csv, write_json
+
+    if out is None:
+        return
+    for key, table in tables.items():
+        write_csv(table, out / f"{key}.csv")
+    write_json({"provenance": provenance(), "model": mllm.provenance, "notes": list(notes), **tables}, out / f"{name}.json")
+    draw(out / "figures")
+    typer.echo(f"\n{', '.join(f'{key}.csv' for key in tables)}, {name}.json and figures in {out}")
+
+
+def attributed(found: Attribution, tables: Mapping[str, Table], shown: StimulusSet, folder: Path) -> None:
+    """Draw the tables, and the maps of the first few images."""
+    from analysis.figures.cause import draw_attributions, draw_overlays
+
+    draw_attributions(tables, folder)
+    by_id = {stimulus.id: stimulus for stimulus in shown}
+    own = [by_id[id] for id in found.ids[:EXAMPLES]]
+    maps = {method: heat[: len(own)] for method, heat in found.maps.items()}
+    draw_overlays([s.image for s in own], maps, [s.mask for s in own], [f"{s.type} {s.level}" for s in own], folder)
