@@ -117,6 +117,10 @@ def attributed(found: Attribution, tables: Mapping[str, Table], shown: StimulusS
 
     draw_attributions(tables, folder)
     by_id = {stimulus.id: stimulus for stimulus in shown}
-    own = [by_id[id] for id in found.ids[:EXAMPLES]]
-    maps = {method: heat[: len(own)] for method, heat in found.maps.items()}
+    first = list({by_id[id].reference: at for at, id in reversed(list(enumerate(found.ids)))}.values())[::-1]
+    rows = [*first, *(at for at in range(len(found.ids)) if at not in first)][
+        :EXAMPLES
+    ]  # one of each reference before a second
+    own = [by_id[found.ids[at]] for at in rows]
+    maps = {method: heat[rows] for method, heat in found.maps.items()}
     draw_overlays([s.image for s in own], maps, [s.mask for s in own], [f"{s.type} {s.level}" for s in own], folder)

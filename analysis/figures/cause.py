@@ -62,11 +62,13 @@ def draw_overlays(
     """
 
     def made(_: Any) -> Made:
-        figure, axes = canvas(1.25 * len(maps) + 0.5, 1.25 * len(images) + 0.5, len(images), len(maps), squeeze=False)
+        figure, axes = canvas(1.25 * len(maps) + 0.9, 1.25 * len(images) + 0.5, len(images), len(maps), squeeze=False)
         for row, (image, mask, name) in enumerate(zip(images, masks, names, strict=True)):
             for ax, (method, heat) in zip(axes[row], maps.items(), strict=True):
                 draw_overlay(ax, image, heat[row], mask, title="" if row else method.replace("-", "\n"))
-            axes[row][0].set_ylabel(name, fontsize=6.5)
+            axes[row][0].text(
+                -0.06, 0.5, name.replace(" ", "\n"), transform=axes[row][0].transAxes, fontsize=6, ha="right", va="center"
+            )
         return figure, [{"image": name, "column": i, "method": method} for name in names for i, method in enumerate(maps)]
 
     return drawn({"overlays": made}, {}, folder, formats)
