@@ -20,6 +20,7 @@ def gradients(llava: Mllm, six: StimulusSet, wanted: bool) -> tuple[dict[str, to
         return value
 
     model.requires_grad_(True)
+    model.zero_grad(set_to_none=True)  # the model is shared, and other tests may have left some
     try:
         with (
             recomputed(model, llava.stages, wanted) as blocks,
