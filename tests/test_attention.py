@@ -84,7 +84,7 @@ def test_a_region_weighs_by_its_share_of_each_token_and_padding_is_nothing(mllm:
 def test_the_model_is_as_it_was_also_after_an_exception(mllm: Mllm) -> None:
     before, weights = implementations(mllm), weights_checksum(mllm.model)
     modules = list(attentions(mllm).values())
-    hooks = [len(module._forward_hooks) for module in modules]  # the model is shared, and the library leaves recorders of its own
+    hooks = [len(module._forward_hooks) for module in modules]  # the library leaves recorders of its own on a shared model
     assert set(before) == {"sdpa"}
     with pytest.raises(RuntimeError, match="stop"), eagerly(mllm, modules):
         assert {module.config._attn_implementation for module in modules} == {"eager"}
