@@ -15,11 +15,12 @@ from analysis.parsing import UNPARSED
 from analysis.repeated import Resampled, divide, resampled, same_length, strings, told
 from probes.intervals import Difference, Interval, paired_difference
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Table
 
 
-@dataclass(frozen=True)
-class Agreement:
+@dataclass(frozen=True, repr=False)
+class Agreement(Result):
     """How far the answers to one image agree; unparsed is an answer like any other, and two unparsed answers agree."""
 
     images: int

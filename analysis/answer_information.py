@@ -26,14 +26,15 @@ from scipy.special import entr
 from analysis.repeated import Resampled, divide, resampled, same_length, strings
 from probes.intervals import Interval, interval
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 
 NOTHING = 1e-9
 """Fewer bits than this are rounding errors."""
 
 
-@dataclass(frozen=True)
-class Information:
+@dataclass(frozen=True, repr=False)
+class Information(Result):
     """What answers tell of what was shown and asked; intervals are over references."""
 
     n: int

@@ -17,6 +17,7 @@ from hooks.load import Mllm
 from hooks.places import cells
 from probes.intervals import difference, group_counts, holm, interval, resamples
 from stimuli.regions import cell_shares
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 from stimuli.types import Stimulus, StimulusSet
 
@@ -26,8 +27,8 @@ LEAST = 1e-9
 """A denominator below this has no ratio."""
 
 
-@dataclass(frozen=True)
-class AttentionShares:
+@dataclass(frozen=True, repr=False)
+class AttentionShares(Result):
     """Where one kind of position looks, per layer and head."""
 
     table: Table

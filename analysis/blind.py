@@ -18,6 +18,7 @@ from hooks.checkpoint import first_line
 from hooks.load import Mllm
 from probes.intervals import balanced_accuracies, group_bootstrap, group_counts, interval, resamples
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 from stimuli.types import Stimulus, StimulusSet
 from stimuli.views import CONTROLS, View, instead, view
@@ -33,8 +34,8 @@ WHAT = {
 }
 
 
-@dataclass(frozen=True)
-class Blind:
+@dataclass(frozen=True, repr=False)
+class Blind(Result):
     """Accuracy with the image and with each control, on the same stimuli; intervals are over references."""
 
     protocol: str

@@ -10,14 +10,15 @@ import numpy as np
 
 from probes.intervals import group_counts, interval, resamples
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 
 NAMED_BINS = ("equal-width", "equal-mass", "depictqa-wild")
 DEPICTQA_WILD = (0.0, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 
 
-@dataclass(frozen=True)
-class Calibration:
+@dataclass(frozen=True, repr=False)
+class Calibration(Result):
     """Confidence against accuracy; intervals are over references and None where there are fewer than two."""
 
     n: int

@@ -17,6 +17,7 @@ from hooks.respond import respond
 from probes.intervals import Interval, group_bootstrap
 from stimuli.distortions import quality
 from stimuli.questions import question
+from stimuli.results import Result
 from stimuli.tables import Table
 from stimuli.types import Stimulus, StimulusSet
 from tuning.lessons import REPLAY_TOKENS
@@ -29,8 +30,8 @@ RECOLOURING = frozenset({
 """Distortions after which a colour may rightly be called otherwise."""
 
 
-@dataclass(frozen=True)
-class Captions:
+@dataclass(frozen=True, repr=False)
+class Captions(Result):
     """Answers about content and quality, and how many are right; None where the truth is not known."""
 
     table: Table = field(repr=False)

@@ -22,6 +22,7 @@ from analysis.repeated import Resampled, resampled, same_length, strings, told
 from probes.intervals import Interval, interval
 from stimuli.errors import InputError
 from stimuli.questions import question
+from stimuli.results import Result
 from stimuli.tables import Table
 
 LEVELS = ("bad", "poor", "fair", "good", "excellent")
@@ -71,8 +72,8 @@ class TemplateCounts:
         return asdict(replace(self, templates=self.templates[:SHOWN]))
 
 
-@dataclass(frozen=True)
-class Contradictions:
+@dataclass(frozen=True, repr=False)
+class Contradictions(Result):
     """How often a level contradicts its description; intervals are over references.
 
     Each image has one outcome: the level is ``unparsed``; the description says nothing of quality (``silent``) or praises and

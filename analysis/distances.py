@@ -13,13 +13,14 @@ from analysis.distance_measures import ALL, Means
 from analysis.token_transport import Tokens
 from hooks.store import Activations
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Table
 from stimuli.taxonomy import Taxonomy
 from stimuli.types import Stimulus
 
 
-@dataclass(frozen=True)
-class Distances:
+@dataclass(frozen=True, repr=False)
+class Distances(Result):
     """Distances per site and class, and per stimulus for pairing."""
 
     table: Table

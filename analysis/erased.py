@@ -25,6 +25,7 @@ from probes.erasure import Erasure
 from probes.intervals import Difference, group_bootstrap, holm, paired_difference
 from probes.sweep import SweepResult, compare_runs, sweep
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 from stimuli.types import Stimulus, StimulusSet
 
@@ -35,8 +36,8 @@ Erasers = Mapping[str, Eraser | Erasure]
 """By site; all are applied at once."""
 
 
-@dataclass(frozen=True)
-class Erased:
+@dataclass(frozen=True, repr=False)
+class Erased(Result):
     """Answers, captions and probes with nothing, the concept and something else erased, on the same stimuli."""
 
     table: Table

@@ -21,6 +21,7 @@ from probes.intervals import holm
 from probes.over_sites import component
 from probes.targets import Readable, rows_of
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 from stimuli.types import Stimulus, StimulusSet
 
@@ -30,8 +31,8 @@ Words = np.ndarray | Mapping[str, np.ndarray]
 """(k, d) embeddings of words in the space that the language model reads, or such by site."""
 
 
-@dataclass(frozen=True)
-class Geometry:
+@dataclass(frozen=True, repr=False)
+class Geometry(Result):
     """Measures of one model's sites, or of two models' and of how alike they are."""
 
     table: Table

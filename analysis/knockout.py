@@ -25,14 +25,15 @@ from hooks.load import Mllm
 from hooks.reuse import images_once
 from probes.intervals import group_bootstrap, holm, interval, paired_difference, resamples
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 from stimuli.types import Stimulus, StimulusSet
 
 EDGES = ("image->last", "image->question", "question->last")
 
 
-@dataclass(frozen=True)
-class Knockout:
+@dataclass(frozen=True, repr=False)
+class Knockout(Result):
     """What the answers lose with each edge, in each window of layers."""
 
     table: Table

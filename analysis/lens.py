@@ -22,6 +22,7 @@ from hooks.head import Head, head
 from hooks.load import Mllm
 from probes.intervals import holm
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 from stimuli.taxonomy import taxonomy as taxonomy_of
 from stimuli.types import Stimulus, StimulusSet
@@ -33,8 +34,8 @@ ROOM = 2**25
 """Logits that are held at a time, of image tokens: 128 MiB."""
 
 
-@dataclass(frozen=True)
-class Lens:
+@dataclass(frozen=True, repr=False)
+class Lens(Result):
     """What each site says, by reference."""
 
     table: Table

@@ -18,13 +18,14 @@ from probes.intervals import group_bootstrap
 from stimuli.mcq import McqQuestion, McqSet
 from stimuli.prompts import fill, letters
 from stimuli.prompts import prompt as published
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 
 OVERALL = "overall"
 
 
-@dataclass(frozen=True)
-class McqAnswers:
+@dataclass(frozen=True, repr=False)
+class McqAnswers(Result):
     """Answers to multiple-choice questions; intervals are over images."""
 
     table: Table = field(repr=False)

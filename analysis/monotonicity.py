@@ -16,14 +16,15 @@ from scipy.stats import rankdata
 from analysis.quality_scores import flat, mean_interval
 from probes.intervals import holm, paired_difference
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 
 ALL = "all"
 """Stands for all types together in the column ``type``."""
 
 
-@dataclass(frozen=True)
-class Monotonicity:
+@dataclass(frozen=True, repr=False)
+class Monotonicity(Result):
     """How far scores fall with severity; intervals are over references, None where only one of them has a value."""
 
     overall: Row

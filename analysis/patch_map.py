@@ -20,6 +20,7 @@ from probes.intervals import group_bootstrap, holm, paired_difference
 from probes.map_scores import cell_auc, scores
 from stimuli.errors import InputError
 from stimuli.regions import cell_shares
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 from stimuli.taxonomy import CLEAN as CLEAN_CLASS
 from stimuli.types import Stimulus, StimulusSet
@@ -28,8 +29,8 @@ STRANGERS = 16
 """Masks of other references that a map is scored against as its control, at most."""
 
 
-@dataclass(frozen=True)
-class PatchMap:
+@dataclass(frozen=True, repr=False)
+class PatchMap(Result):
     """A map per stimulus and site of what the image's tokens say, and how well it finds the distorted part."""
 
     table: Table

@@ -21,6 +21,7 @@ from hooks.load import Mllm
 from hooks.token_sets import GRID, SETS, Regions
 from stimuli.errors import InputError
 from stimuli.pairs import Pair
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 from stimuli.taxonomy import taxonomy as taxonomy_of
 
@@ -33,8 +34,8 @@ RESAMPLES = 80
 """At least so many per row of a direction: with fewer, no p can be small enough to pass Holm's correction."""
 
 
-@dataclass(frozen=True)
-class Patching:
+@dataclass(frozen=True, repr=False)
+class Patching(Result):
     """What exchanging features does to the answer, per site, part of it, token set and direction."""
 
     table: Table

@@ -18,6 +18,7 @@ from hooks.load import Mllm
 from hooks.respond import respond
 from probes.intervals import Difference, balanced_difference, balanced_interval, group_bootstrap
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Table
 from stimuli.taxonomy import taxonomy as load_taxonomy
 from stimuli.types import Stimulus, StimulusSet
@@ -25,8 +26,8 @@ from stimuli.views import IMAGE, View
 from stimuli.views import view as view_by_name
 
 
-@dataclass(frozen=True)
-class Answers:
+@dataclass(frozen=True, repr=False)
+class Answers(Result):
     """Answers to the distortion question and their numbers; intervals are over references."""
 
     protocol: str

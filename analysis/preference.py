@@ -18,13 +18,14 @@ from hooks.respond import respond
 from stimuli.errors import InputError
 from stimuli.prompts import fill
 from stimuli.prompts import prompt as published
+from stimuli.results import Result
 from stimuli.tables import Table
 from stimuli.types import Stimulus, StimulusSet
 from stimuli.views import beside
 
 
-@dataclass(frozen=True)
-class Preference:
+@dataclass(frozen=True, repr=False)
+class Preference(Result):
     """Which of two images a model calls better; intervals are over references."""
 
     truth: str

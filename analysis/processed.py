@@ -19,6 +19,7 @@ from probes.intervals import Interval, balanced_difference, balanced_interval, g
 from probes.linear import fit_predict
 from probes.splits import grouped_folds
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Table
 from stimuli.taxonomy import Taxonomy
 from stimuli.taxonomy import taxonomy as load_taxonomy
@@ -30,8 +31,8 @@ PENALTIES = (10.0, 100.0)
 """Candidates for the probe's L2 penalty: there are few statistics and few references of one type."""
 
 
-@dataclass(frozen=True)
-class ProcessedSurvival:
+@dataclass(frozen=True, repr=False)
+class ProcessedSurvival(Result):
     """What is left of each distortion behind each processor."""
 
     table: Table

@@ -17,6 +17,7 @@ from analysis.psychometric_fit import Curve, Observed, fit, flat_p, goodness, re
 from probes.intervals import group_bootstrap, group_counts, interval
 from stimuli.distortions import TYPES
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 from stimuli.taxonomy import CLEAN
 
@@ -32,8 +33,8 @@ COLUMNS = ("type", "n", "references", "threshold", "low", "high", "p", "slope", 
            "guess_high", "lapse", "flat_p", "deviance", "fit_p", "note")  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Psychometric:
+@dataclass(frozen=True, repr=False)
+class Psychometric(Result):
     """Thresholds per distortion type, with intervals over references."""
 
     measure: str

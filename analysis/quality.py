@@ -17,6 +17,7 @@ from hooks.load import Mllm
 from hooks.respond import respond
 from stimuli.errors import InputError
 from stimuli.prompts import paraphrases
+from stimuli.results import Result
 from stimuli.tables import Table
 from stimuli.types import Stimulus, StimulusSet
 from stimuli.views import UNSEEN, view
@@ -26,8 +27,8 @@ TRUTHS = ("mos", "ssim", "psnr")
 IDENTICAL = 100.0
 
 
-@dataclass(frozen=True)
-class Quality:
+@dataclass(frozen=True, repr=False)
+class Quality(Result):
     """Scores of one method and how well they follow the truth; intervals are over references."""
 
     method: str

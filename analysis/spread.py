@@ -12,6 +12,7 @@ from scipy.special import ndtr
 from analysis.repeated import Resampled, divide, numbers, resampled, told
 from probes.intervals import Interval
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Table
 
 LEVELS = ("bad", "poor", "fair", "good", "excellent")
@@ -127,8 +128,8 @@ def _transitions(levels: np.ndarray) -> list[list[int]]:
     return [[int(count) for count in row] for row in counts]
 
 
-@dataclass(frozen=True)
-class Spread:
+@dataclass(frozen=True, repr=False)
+class Spread(Result):
     """How far repeated scores of one image lie apart; images with fewer than two scores are left out."""
 
     images: int

@@ -22,6 +22,7 @@ from hooks.steering import TOKENS
 from probes.directions import CONTROLS, KINDS, Directions, directions, tagged
 from probes.targets import target_of
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 from stimuli.taxonomy import CLEAN
 from stimuli.taxonomy import taxonomy as taxonomy_of
@@ -37,8 +38,8 @@ FAR = 0.5
 """Where more than this share of tokens has an unusual norm, a dose is said to be far from what the model knows."""
 
 
-@dataclass(frozen=True)
-class Steering:
+@dataclass(frozen=True, repr=False)
+class Steering(Result):
     """Answers under doses of steering at one site."""
 
     table: Table

@@ -24,6 +24,7 @@ from probes.intervals import Interval, holm, interval
 from probes.over_sites import COMPONENTS
 from probes.sweep import SweepResult
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 from stimuli.taxonomy import CLEAN
 
@@ -38,8 +39,8 @@ BEST, LAST, MOST, EVERY = (
 )
 
 
-@dataclass(frozen=True)
-class Unsaid:
+@dataclass(frozen=True, repr=False)
+class Unsaid(Result):
     """Which stimuli are encoded, and which are said.
 
     Shares are means of per-class shares, as balanced accuracy is, so that *encoded and said* + *encoded, not said* is the

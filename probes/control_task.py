@@ -33,6 +33,7 @@ from probes.resampled import accuracy_draws, score_change, score_interval
 from probes.splits import Fold, grouped_folds
 from probes.targets import Labels, Readable, Target, target_of
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 
 PENALTIES = (10.0, 100.0)
@@ -60,8 +61,8 @@ class Selectivity:
     """Share of held-out rows whose key stands in the training rows of their fold; no control score is due to keys beyond it."""
 
 
-@dataclass(frozen=True)
-class ControlTaskResult:
+@dataclass(frozen=True, repr=False)
+class ControlTaskResult(Result):
     """Selectivity at every site."""
 
     target: str

@@ -24,6 +24,7 @@ from probes.resampled import accuracy_draws, score_change, score_interval
 from probes.splits import Fold, grouped_folds
 from probes.targets import Labels, Readable
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 
 PENALTIES = (10.0, 100.0)
@@ -51,8 +52,8 @@ class EqualDimension:
     effective: float
 
 
-@dataclass(frozen=True)
-class EqualDimensionResult:
+@dataclass(frozen=True, repr=False)
+class EqualDimensionResult(Result):
     """Every site at a common dimension."""
 
     target: str

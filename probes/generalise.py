@@ -18,6 +18,7 @@ from probes.targets import Labels, Readable, Target, target_of
 from probes.transfer import Transfer, evaluate, leave_one_out, severity_shift
 from stimuli.distortions import TYPES
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 
 SHIFTS = ("level", "severity")
@@ -26,8 +27,8 @@ MOST_KINDS = 100
 """A column with more values than this is taken for numbers, which are no kinds."""
 
 
-@dataclass(frozen=True)
-class TransferResult:
+@dataclass(frozen=True, repr=False)
+class TransferResult(Result):
     """Scores on what was not trained on, at every site; intervals are over references."""
 
     target: str

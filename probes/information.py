@@ -33,6 +33,7 @@ from probes.over_sites import over_sites
 from probes.splits import assert_no_leak
 from probes.targets import Labels, Readable
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 
 FRACTIONS = (0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.0625, 0.125, 0.25, 0.5, 1.0)
@@ -67,8 +68,8 @@ class OnlineCode:
         return self.uniform / self.total
 
 
-@dataclass(frozen=True)
-class DescriptionLength:
+@dataclass(frozen=True, repr=False)
+class DescriptionLength(Result):
     """The online code at every site."""
 
     target: str

@@ -20,6 +20,7 @@ from probes.targets import Readable, Target
 from probes.weighted import auc
 from stimuli.distortions import TYPES
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Table
 
 LEAST = 5
@@ -28,8 +29,8 @@ DETECTED = 0.75
 """The area under the ROC curve from which on a level counts as detected: halfway between chance and certainty."""
 
 
-@dataclass(frozen=True)
-class TypeResult:
+@dataclass(frozen=True, repr=False)
+class TypeResult(Result):
     """A binary probe per fine type at each site, against the clean images of the same references; intervals are over references."""
 
     table: Table

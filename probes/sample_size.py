@@ -21,6 +21,7 @@ from probes.resampled import accuracy_draws, score_change, score_interval
 from probes.splits import Fold, grouped_folds
 from probes.targets import Labels, Readable
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 
 PENALTIES = (10.0, 100.0)
@@ -43,8 +44,8 @@ class Step:
     """Paired change from the step before; None at the first."""
 
 
-@dataclass(frozen=True)
-class SampleSizeResult:
+@dataclass(frozen=True, repr=False)
+class SampleSizeResult(Result):
     """The sample-size curve of every site."""
 
     target: str

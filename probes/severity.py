@@ -19,6 +19,7 @@ from probes.targets import Labels, Readable, Target, target_of
 from probes.weighted import Statistic
 from stimuli.distortions import TYPES
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Table
 
 STATISTICS: Mapping[str, Statistic] = {
@@ -30,8 +31,8 @@ LEAST = 4
 """Stimuli of a type below which it has no correlation of its own."""
 
 
-@dataclass(frozen=True)
-class SeverityResult:
+@dataclass(frozen=True, repr=False)
+class SeverityResult(Result):
     """How well numbers are predicted out of fold at each site; intervals are over references."""
 
     target: str

@@ -16,6 +16,7 @@ from probes.map_scores import SCORES, best_threshold, scores
 from probes.over_sites import BASELINE, COMPONENTS, over_sites
 from probes.splits import Fold, grouped_folds
 from probes.targets import Readable
+from stimuli.results import Result
 from stimuli.tables import Table
 from stimuli.types import Stimulus
 
@@ -27,8 +28,8 @@ PENALTIES = (100.0, 1000.0, 10000.0)
 """Candidates for the L2 penalty: cells are many, and each is noisy."""
 
 
-@dataclass(frozen=True)
-class MapsResult:
+@dataclass(frozen=True, repr=False)
+class MapsResult(Result):
     """A map per stimulus and site of how probably each cell is distorted, and how well it finds the mask.
 
     Every map is of a probe that saw no version of its reference. Intervals are over references.

@@ -18,14 +18,15 @@ from probes.over_sites import COMPONENTS, over_sites
 from probes.splits import Fold, repeated_folds
 from probes.targets import Labels, Readable, Target, target_of
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Table
 
 MANY = 10_000
 """Resamples for p-values that Holm multiplies by the number of sites: the smallest is 2 in their number."""
 
 
-@dataclass(frozen=True)
-class SweepResult:
+@dataclass(frozen=True, repr=False)
+class SweepResult(Result):
     """What a linear probe finds at each site."""
 
     target: str

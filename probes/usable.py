@@ -29,6 +29,7 @@ from probes.over_sites import over_sites
 from probes.resampled import mean_draws, score_change
 from probes.splits import Fold, grouped_folds
 from probes.targets import Labels, Readable
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 
 PENALTIES = (1.0, 10.0, 100.0, 1000.0, 10000.0)
@@ -52,8 +53,8 @@ class Usable:
         return np.asarray(self.null - self.given)
 
 
-@dataclass(frozen=True)
-class UsableInformation:
+@dataclass(frozen=True, repr=False)
+class UsableInformation(Result):
     """Usable information at every site, and for every stimulus."""
 
     target: str

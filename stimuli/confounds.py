@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Table
 from stimuli.taxonomy import taxonomy as load_taxonomy
 from stimuli.types import Stimulus
@@ -18,8 +19,8 @@ MARGIN = 0.05
 """By how much guessing from the dataset must exceed chance before it is warned of; ours."""
 
 
-@dataclass(frozen=True)
-class Confounds:
+@dataclass(frozen=True, repr=False)
+class Confounds(Result):
     """How classes and datasets (``Stimulus.source``) go together among the stimuli that have a class."""
 
     table: Table = field(repr=False)

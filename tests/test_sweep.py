@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import FrozenInstanceError
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,15 @@ def test_each_site_scores_what_was_planted(result: SweepResult) -> None:
         if strength == 0:
             assert row["low"] - 0.05 <= 0.25 <= row["high"] + 0.05
         assert row["selectivity"] == row["score"] - row["control"]
+
+
+def test_it_shows_draws_and_saves_itself(result: SweepResult, tmp_path: Path) -> None:
+    figure = result.plot()
+    assert figure.axes[0].get_title("left") == "Where distortion can be read" and "<img" in result._repr_html_()
+    assert repr(result).startswith(f"SweepResult: {len(result.table)} rows, target distortion")
+    again = SweepResult.load(result.save(tmp_path / "sweep.json"))
+    assert again.table == result.table and again.compare("vision.0", "llm.0") == result.compare("vision.0", "llm.0")
+    assert again.hits("vision.0").tolist() == result.hits("vision.0").tolist()
 
 
 def test_the_shuffled_control_is_chance_even_where_the_signal_is_strong(result: SweepResult) -> None:

@@ -21,6 +21,7 @@ from hooks.load import Mllm
 from probes.intervals import Difference, Interval, group_bootstrap, holm, paired_difference
 from stimuli.pairs import Pair
 from stimuli.regions import cell_shares
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 from stimuli.taxonomy import CLEAN
 from stimuli.types import Stimulus, StimulusSet
@@ -29,8 +30,8 @@ MASK = "mask"
 """The row of the region itself, laid out in cells: as well as any map of the grid can do."""
 
 
-@dataclass(frozen=True)
-class Attribution:
+@dataclass(frozen=True, repr=False)
+class Attribution(Result):
     """Maps of where each method sees the distortion answer come from, and how right they are."""
 
     table: Table

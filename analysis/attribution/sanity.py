@@ -17,6 +17,7 @@ from hooks.stages import COMPONENTS
 from probes.intervals import group_bootstrap
 from stimuli.errors import InputError
 from stimuli.pairs import Pair
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 from stimuli.types import Stimulus, StimulusSet
 
@@ -24,8 +25,8 @@ CASCADE = tuple(reversed(COMPONENTS))
 """From the top: ``llm``, ``projector``, ``vision``."""
 
 
-@dataclass(frozen=True)
-class Sanity:
+@dataclass(frozen=True, repr=False)
+class Sanity(Result):
     """How alike maps are before and after the weights were randomised."""
 
     table: Table

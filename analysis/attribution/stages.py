@@ -27,6 +27,7 @@ from hooks.tokens import TokenLayout
 from stimuli.errors import InputError
 from stimuli.pairs import Pair
 from stimuli.regions import cell_shares
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 from stimuli.taxonomy import CLEAN
 from stimuli.types import Stimulus, StimulusSet
@@ -38,8 +39,8 @@ STEPS = 16
 """Of the path, by the trapezoidal rule."""
 
 
-@dataclass(frozen=True)
-class Conductance:
+@dataclass(frozen=True, repr=False)
+class Conductance(Result):
     """How much of the contrast's change each site and set of tokens carries."""
 
     table: Table
