@@ -2,63 +2,137 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from snellen import cli_activations, cli_answers, cli_cause, cli_distance, cli_probe, cli_processed, cli_stimuli, cli_tune
-from snellen.cli_options import Model, Progress, keep_examples, resumable
+from snellen import (
+    cli_activations,
+    cli_answers,
+    cli_cause,
+    cli_distance,
+    cli_doctor,
+    cli_probe,
+    cli_processed,
+    cli_stimuli,
+    cli_tune,
+    cli_view,
+)
+from snellen.cli_options import Model, Progress, resumable
+from snellen.cli_output import EXIT_CODES, FAILED, INTERRUPTED, REFUSED, Json, Quiet, Then, finish, told_as_json
+from snellen.version import VERSION
 
 app = typer.Typer(
     help="An eye exam for multimodal LLMs: where is distortion information lost between pixel and answer?",
+    epilog="\b\nExit codes:\n" + "\n".join(f"  {code:3}  {meaning}" for code, meaning in EXIT_CODES.items()),
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
+"""What the system refuses, which is no mistake of Snellen's."""
 
 
 def main() -> None:
-    """Run the command line; a refusal is one paragraph on stderr and exit code 2."""
+    """Run the command line; what goes wrong is one paragraph on stderr, or one JSON document more with ``--json``."""
+    try:
+        ended = app(prog_name="snellen", standalone_mode=False)
+        raise SystemExit(ended if isinstance(ended, int) else 0)
+    except (KeyboardInterrupt, typer.Abort):
+        _fail(INTERRUPTED, "Interrupted", "\nsnellen: interrupted.", "interrupted.")
+    except Exception as error:
+        _fail(*_told(error))
+
+
+def _told(error: Exception) -> tuple[int, str, str, str]:
+    """Exit code, kind, what is printed, and the message of an error."""
     from stimuli.errors import SnellenError
 
-    try:
-        app()
-    except SnellenError as error:
-        print(f"snellen: {error}", file=sys.stderr)
-        raise SystemExit(2) from None
+    kind, message = type(error).__name__, str(error)
+    if isinstance(error, SnellenError):
+        return REFUSED, kind, f"snellen: {message}", message
+    if hasattr(error, "format_message"):  # the command line itself is wrong
+        error.show()  # type: ignore[attr-defined]
+        return REFUSED, "UsageError", "", error.format_message()
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        message = f"{error.strerror}: {error.filename or 'while writing'}. What was finished is kept; the same command goes on."
+        return FAILED, kind, f"snellen: {message}", message
+    return FAILED, kind, "".join(traceback.format_exception(error)).rstrip(), message
+
+
+def _fail(code: int, kind: str, printed: str, message: str) -> None:
+    if printed:
+        print(printed, file=sys.stderr)
+    arguments = sys.argv[1:]
+    if "--json" in arguments:
+        told_as_json(next((part for part in arguments if not part.startswith("-")), None), code, kind, message)
+    raise SystemExit(code)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(VERSION)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    json: Json = False,
+    quiet: Quiet = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version and exit")
+    ] = False,
+) -> None:
+    """Options of every command, which may as well stand behind its name."""
 
 
 @app.command()
 def exam(
+    context: typer.Context,
     model: Model = "embedded",
     images: Annotated[
         str | None, typer.Option(help="as for the other commands: embedded, leaves, a folder, a CSV, kadid10k:DIR, …")
     ] = None,
     out: Annotated[Path, typer.Option(help="folder of the run; a killed run goes on there")] = Path("runs/exam"),
     budget: Annotated[str | None, typer.Option(help="demo (minutes) or full")] = None,
-    config: Annotated[Path | None, typer.Option(help="YAML file of settings")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="one setting, KEY=VALUE; may be repeated")] = None,
+    config: Annotated[Path | None, typer.Option(help="YAML file of settings, such as --print-config writes")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="one setting, KEY=VALUE or KEY.ENTRY=VALUE; may be repeated")
+    ] = None,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="check all settings, print them as YAML, and do nothing")
+    ] = False,
     seed: Annotated[int | None, typer.Option(help="of everything")] = None,
     strict: Annotated[bool | None, typer.Option("--strict", help="stop at the first unreadable image")] = None,
     progress: Progress = True,
-) -> None:
+) -> dict[str, Any] | Then:
     """Examine a model from pixels to answer and write a report.
 
     Examples:  snellen exam --out runs/demo
                snellen exam embedded-template --budget full --seed 1
                snellen exam ./my-checkpoint --images ./photos --set references=60 --set 'levels=[3, 5]'
+               snellen exam --budget full --set prior.blur=0.3 --print-config > exam.yaml
+               snellen exam --config exam.yaml --out runs/mine --json
     """
-    from snellen.config import parse_overrides
+    from snellen.config import build
     from snellen.runs import exam as run
+    from snellen.settings import as_yaml, chosen
 
-    chosen = {"images": images, "budget": budget, "seed": seed, "strict": strict, **parse_overrides(set_ or [])}
-    default = None if config is not None and model == "embedded" else model
+    named = getattr(context.get_parameter_source("model"), "name", "") != "DEFAULT"
+    own = {"images": images, "budget": budget, "seed": seed, "strict": strict, **chosen(set_ or [], config)}
+    model_ = model if named or config is None else None
+    if print_config:
+        settings = build(config, {**own, "model": model_})
+        typer.echo(as_yaml(settings), nl=False)
+        return Then({"settings": settings.model_dump(mode="json")})
     with resumable():
-        done = run(default, out, config=config, progress=progress, **chosen)
+        done = run(model_, out, config=config, progress=progress, **own)
     typer.echo(f"\nVerdict: {done.verdict}. {done.sentence}\nReport: {done.report}")
+    return {"verdict": done.results["verdict"], "report": str(done.report), "results": str(out / "results.json")}
 
 
 @app.command()
@@ -69,11 +143,12 @@ def stages(
     out: Annotated[Path | None, typer.Option(help="write the table as .csv or .json")] = None,
     revision: Annotated[str | None, typer.Option(help="of the hub repository")] = None,
     trust_remote_code: Annotated[bool, typer.Option("--trust-remote-code", help="run code that the repository brings")] = False,
-) -> None:
+) -> dict[str, Any]:
     """Show the sites of a model, from its configuration alone (no weights are loaded, unless with --prove).
 
     Examples:  snellen stages Qwen/Qwen2.5-VL-72B-Instruct
                snellen stages ./my-checkpoint --prove --all --out stages.csv
+               snellen stages ./my-checkpoint --json
     """
     from snellen.models import describe_stages
     from stimuli.tables import write_table
@@ -83,17 +158,20 @@ def stages(
         typer.echo(line)
     if out is not None:
         write_table(out, table)
+    return {"stages": table}
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="folder of a finished exam")]) -> None:
+def report(run: Annotated[Path, typer.Argument(help="folder of a finished exam")]) -> dict[str, Any]:
     """Draw the figures and the report of a finished exam again, without a model.
 
     Example:  snellen report runs/demo
     """
     from snellen.steps import redraw
 
-    typer.echo(f"Report: {redraw(run)}")
+    made = redraw(run)
+    typer.echo(f"Report: {made}")
+    return {"report": str(made)}
 
 
 cli_stimuli.register(app)
@@ -104,4 +182,6 @@ cli_processed.register(app)
 cli_tune.register(app)
 cli_distance.register(app)
 cli_cause.register(app)
-keep_examples(app)
+cli_view.register(app)
+cli_doctor.register(app)
+finish(app)

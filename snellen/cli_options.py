@@ -31,21 +31,17 @@ Loading = Annotated[
 Progress = Annotated[bool, typer.Option(help="show progress")]
 
 
-def keep_examples(app: typer.Typer) -> None:
-    """Show the examples of every command line by line, as they are written, instead of as flowing text."""
-    for command in app.registered_commands:
-        if command.callback is not None and command.callback.__doc__:
-            command.callback.__doc__ = command.callback.__doc__.replace("    Example", "    \b\n    Example", 1)
+class Kept(KeyboardInterrupt):
+    """Ctrl-C while what is finished stays on disk, so that the same command goes on."""
 
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """Ctrl-C is one line and exit code 130."""
+    """What is finished inside is kept when Ctrl-C ends it (``snellen.cli_output`` says how to go on)."""
     try:
         yield
-    except KeyboardInterrupt:
-        typer.echo("\nsnellen: interrupted. What was finished is kept; the same command goes on.", err=True)
-        raise typer.Exit(130) from None
+    except KeyboardInterrupt as stopped:
+        raise Kept from stopped
 
 
 def whole_numbers(text: str) -> tuple[int, ...]:

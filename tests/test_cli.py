@@ -1,12 +1,19 @@
 """The command line in fresh processes: help, the smaller commands, and bad input by its words."""
 
 import csv
+import errno
 import io
 import json
+import os
+import re
+import shlex
+import signal
 import subprocess
 import sys
+import time
 from contextlib import redirect_stderr
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -45,34 +52,237 @@ def here(*arguments: str | Path, code: int = 0) -> str:
     return done.output
 
 
-COMMANDS = (
-    "exam",
-    "stages",
-    "stimuli",
-    "extract",
-    "probe",
-    "ask",
-    "rate",
-    "compare",
-    "tune",
-    "distance",
-    "report",
-    "verify",
-    "compact",
-    "merge",
-    "processed",
-)
+HEAVY = ("torch", "transformers", "sklearn", "scipy", "matplotlib", "skimage", "umap", "peft", "captum", "pandas")
+EVERY_HELP = """
+import io, sys
+from contextlib import redirect_stdout
+from typer.main import get_command
+from snellen.cli import app
+group, helped = get_command(app), {}
+for name in [None, *group.commands]:
+    with redirect_stdout(io.StringIO()) as said:
+        assert group.main([*([name] if name else []), "--help"], prog_name="snellen", standalone_mode=False) == 0
+    helped[name or ""] = said.getvalue()
+import json
+print(json.dumps({"helped": helped, "imported": sorted({name.split(".")[0] for name in sys.modules})}))
+"""
+DOCS = Path(__file__).parent.parent / "docs" / "commands.md"
 
 
-def test_help_lists_the_commands_and_each_has_an_example() -> None:
-    text = run("--help")
-    assert all(command in text for command in COMMANDS)
-    from typer.testing import CliRunner
+@pytest.fixture(scope="module")
+def every_help() -> dict[str, Any]:
+    """The help of every command, all shown in one fresh process, and what that imported."""
+    done = subprocess.run([sys.executable, "-c", EVERY_HELP], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
 
-    from snellen.cli import app
 
-    for command in COMMANDS:
-        assert f"snellen {command}" in CliRunner().invoke(app, [command, "--help"]).stdout
+def test_help_lists_the_commands_and_each_has_an_example(every_help: dict[str, Any]) -> None:
+    helped = every_help["helped"]
+    commands = set(helped) - {""}
+    assert {
+        "exam",
+        "stages",
+        "stimuli",
+        "extract",
+        "probe",
+        "ask",
+        "tune",
+        "distance",
+        "report",
+        "verify",
+        "view",
+        "doctor",
+    } <= commands
+    for command in commands:
+        assert f"  {command} " in helped[""]
+        lines = [
+            line.strip().removeprefix("Examples:").removeprefix("Example:").strip() for line in helped[command].splitlines()
+        ]
+        assert any(line.startswith(f"snellen {command} ") or line == f"snellen {command}" for line in lines), command
+        assert "--json" in helped[command] and "--quiet" in helped[command]
+
+
+def test_no_help_imports_anything_heavy(every_help: dict[str, Any]) -> None:
+    assert len(every_help["helped"]) > 20 and not set(HEAVY) & set(every_help["imported"])
+
+
+def test_exit_codes_and_commands_are_documented(every_help: dict[str, Any]) -> None:
+    from snellen.cli_output import EXIT_CODES
+
+    text = DOCS.read_text(encoding="utf-8")
+    for code, meaning in EXIT_CODES.items():
+        assert f"{code:3}  {meaning}" in every_help["helped"][""] and f"| {code} | {meaning} |" in text
+    assert all(f"`snellen {command}" in text for command in every_help["helped"] if command)
+
+
+def told(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[Any, str, int]:
+    """The document on stdout, stderr, and the exit code of the whole command line, in this process."""
+    from snellen.cli import main
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr(sys, "argv", ["snellen", *map(str, arguments)])
+        main()
+    said = capsys.readouterr()
+    return json.loads(said.out) if said.out else None, said.err, int(ended.value.code or 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "words"),
+    [
+        (("exma",), "UsageError", "No such command 'exma'. Did you mean 'exam'?"),
+        (("exam", "--budgte", "demo"), "UsageError", "No such option: --budgte"),
+        (("report",), "UsageError", "Missing argument"),
+        (("ask", "--repeats", "many"), "UsageError", "Invalid value for '--repeats'"),
+        (("exam", "--budget", "huge"), "InputError", "Unknown budget 'huge'. Expected one of demo, full"),
+        (("report", "."), "InputError", "holds no finished exam (no results.json)"),
+    ],
+)  # fmt: skip
+def test_refusals_are_documents_too(
+    arguments: tuple[str, ...], kind: str, words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document, err, code = told(*arguments, "--json", capsys=capsys)
+    assert code == document["exit_code"] == 2 and document["command"] == arguments[0]
+    assert document["error"]["kind"] == kind and words in document["error"]["message"] and words in " ".join(err.split())
+    assert "Traceback" not in err
+    document, err, code = told(*arguments, capsys=capsys)
+    assert code == 2 and document is None and words in " ".join(err.split())
+
+
+def test_what_the_system_refuses_and_mistakes_of_ours_have_a_code_of_their_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: Any, **options: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "runs/a")
+
+    monkeypatch.setattr("snellen.steps.verify", full)
+    document, err, code = told("verify", "runs/a", "--json", capsys=capsys)
+    assert code == document["exit_code"] == 3 and document["error"]["kind"] == "OSError"
+    assert err == "snellen: No space left on device: runs/a. What was finished is kept; the same command goes on.\n"
+
+    def mistaken(*given: Any, **options: Any) -> None:
+        raise KeyError("eye")
+
+    monkeypatch.setattr("snellen.steps.verify", mistaken)
+    document, err, code = told("verify", "runs/a", "--json", capsys=capsys)
+    assert code == document["exit_code"] == 3 and document["error"] == {"kind": "KeyError", "message": "'eye'"}
+    assert "Traceback" in err and "in mistaken" in err
+
+
+def test_settings_are_checked_and_printed_and_give_the_same_exam(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from snellen.config import build
+
+    own = ("exam", "embedded-template", "--budget", "full", "--set", "prior.blur=0.3", "--set", "levels=[3, 5]", "--seed", "4")
+    text = here(*own, "--print-config", "--out", tmp_path / "never")
+    (tmp_path / "exam.yaml").write_text(text)
+    settings = build(tmp_path / "exam.yaml")
+    assert (settings.model, settings.budget, settings.levels, settings.seed, settings.prior) == (
+        "embedded-template", "full", (3, 5), 4, {"blur": 0.3})  # fmt: skip
+    assert here("exam", "--config", tmp_path / "exam.yaml", "--print-config") == text and not (tmp_path / "never").exists()
+    document, _, _ = told("exam", "embedded", "--config", tmp_path / "exam.yaml", "--print-config", "--json", capsys=capsys)
+    assert document["result"]["settings"] == {
+        **settings.model_dump(mode="json"),
+        "model": "embedded",
+    }  # said, though the default
+    (tmp_path / "exam.yaml").write_text("sede: 3\n")
+    assert "The exam setting 'sede' cannot be used" in refused("exam", "--config", tmp_path / "exam.yaml", "--print-config")
+    assert "expected an entry of a setting that is a mapping" in refused("exam", "--set", "seed.a=1", "--print-config")
+
+
+def test_a_finished_exam_gives_machines_its_verdict_and_paths(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from snellen.runs import Exam
+
+    def finished(model: str | None, out: Path, **options: Any) -> Exam:
+        print("[   1.0 s] load")
+        (out / "tables").mkdir(parents=True)
+        (out / "tables" / "survival.csv").write_text("site,score\nvision.0,0.5\n")
+        (out / "tables" / "answers_base.csv").write_text("id,answer\ns,blur\n")
+        assert options["progress"] is not quiet
+        return Exam(out, {"verdict": {"component": "projector", "sentence": "Lost there.", "evidence": []}})
+
+    monkeypatch.setattr("snellen.runs.exam", finished)
+    quiet = False
+    document, err, code = told("exam", "--out", tmp_path / "a", "--json", capsys=capsys)
+    assert code == 0 and document["result"]["verdict"]["component"] == "projector" and "[   1.0 s] load" in err
+    assert document["result"]["report"] == str(tmp_path / "a" / "report.html")
+    assert document["tables"] == {"survival": [{"site": "vision.0", "score": 0.5}]} and len(document["files"]) == 2
+    quiet = True
+    assert told("exam", "--out", tmp_path / "b", "--quiet", capsys=capsys) == (None, "", 0)
+
+
+SLOWLY = """
+import sys, time
+import stimuli.disk as disk
+write = disk._write
+disk._write = lambda *given: (time.sleep(0.1), write(*given))[1]
+sys.argv = ["snellen", *sys.argv[1:]]
+from snellen.cli import main
+main()
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_real_process_keeps_what_is_done_and_says_how_to_go_on(tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    arguments = ("stimuli", str(out), "--references", "3", "--levels", "3,5", "--size", "32")
+    started = subprocess.Popen([sys.executable, "-c", SLOWLY, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)  # fmt: skip
+    end = time.monotonic() + 100
+    while len(list(out.glob("images/*.png"))) < 3:
+        assert time.monotonic() < end and started.poll() is None
+        time.sleep(0.02)
+    os.killpg(started.pid, signal.SIGINT)
+    said, err = started.communicate(timeout=100)
+    kept = {path.name: path.stat().st_mtime_ns for path in out.glob("images/*.png")}
+    assert started.returncode == 130 and said == "" and "Traceback" not in err and 3 <= len(kept) < 24
+    resume = err.strip().splitlines()[-1].split("go on with: ")
+    assert resume == ["snellen: interrupted. What was finished is kept; ", shlex.join(["snellen", *arguments])]
+    assert re.search(r"stimuli: +\d+%.*\d+/3 \[\d\d:\d\d<[\d:?]+, .*(it/s|s/it)", err)  # progress, rate and time left
+    assert "24 stimuli of 3 references" in here(*shlex.split(resume[1])[1:], "--no-progress")
+    later = {path.name: path.stat().st_mtime_ns for path in out.glob("images/*.png")}
+    assert len(later) == 24 and kept.items() <= later.items()
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_the_activations_that_are_done(tmp_path: Path) -> None:
+    """With torch and its threads: nothing but the one line, and the store goes on."""
+    arguments = ("extract", "--references", "12", "--sites", "projector", "--batch-size", "1", "--out", str(tmp_path / "a"))
+    started = subprocess.Popen([sys.executable, "-m", "snellen", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)  # fmt: skip
+    assert started.stderr is not None
+    before = ""
+    while not re.search(r"\b[5-9]/\d+ \[", before):
+        part = started.stderr.read(1)
+        assert part, before
+        before += part
+    os.killpg(started.pid, signal.SIGINT)
+    err = before + started.communicate(timeout=200)[1]
+    assert started.returncode == 130 and "Traceback" not in err
+    assert (
+        err.strip().splitlines()[-1].endswith(f"What was finished is kept; go on with: {shlex.join(['snellen', *arguments])}")
+    )
+    assert "96 stimuli, 1 sites" in here(*arguments, "--no-progress") and "0 problems" in here("verify", tmp_path / "a")
+
+
+def test_ctrl_c_before_anything_is_kept_is_one_line_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*given: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("snellen.steps.verify", stopped)
+    assert told("verify", "runs/a", capsys=capsys) == (
+        None, "\nsnellen: interrupted. Nothing was kept; start again with: snellen verify runs/a\n", 130)  # fmt: skip
+    assert told("verify", "runs/a", "--json", capsys=capsys)[0]["error"]["kind"] == "Interrupted"
+
+
+def test_the_version_is_told() -> None:
+    from snellen.version import VERSION
+
+    assert here("--version") == f"{VERSION}\n"
 
 
 @pytest.mark.parametrize(
