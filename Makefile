@@ -6,8 +6,9 @@ BIN := .venv/bin
 # One process per core, each with one thread: threads of two processes would wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 --dist loadfile
 STAMP := .venv/.snellen-ready
+DOCS_STAMP := .venv/.snellen-docs-ready
 
-.PHONY: help setup demo test test-fast test-heavy test-all lint format bench notebooks embedded families headline
+.PHONY: help setup demo test test-fast test-heavy test-all lint format bench notebooks embedded families headline docs
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -66,3 +67,11 @@ families: setup  ## the table of docs/families.md: every model family of the lib
 
 headline: setup  ## the table of docs/headline.md: both patients, three seeds, full budget
 	$(BIN)/python benchmarks/headline.py
+
+docs: $(DOCS_STAMP)  ## the documentation as a site in docs/_build/html; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going -n -q -d docs/_build/trees docs docs/_build/html
+	@echo docs/_build/html/index.html
+
+$(DOCS_STAMP): $(STAMP)
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[docs]'
+	@touch $@

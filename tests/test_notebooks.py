@@ -8,6 +8,9 @@ import pytest
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 SOURCES = sorted(FOLDER.glob("[0-9]*.py"))
+LONG = ("05_cause_and_attribution",)
+"""More than a minute each."""
+RUNS = [pytest.param(path, id=path.stem, marks=pytest.mark.heavy if path.stem in LONG else ()) for path in SOURCES]
 
 
 def builder() -> object:
@@ -20,7 +23,7 @@ def builder() -> object:
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::RuntimeWarning")
-@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("source", RUNS)
 def test_a_notebook_runs_and_shows_a_figure(source: Path) -> None:
     done = builder().execute(source)  # type: ignore[attr-defined]
     outputs = [output for cell in done.cells if cell.cell_type == "code" for output in cell.outputs]
