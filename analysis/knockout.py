@@ -23,7 +23,7 @@ from hooks.attention import attentions
 from hooks.knockout import Edge, TokenParts, edge_of, knock_out, token_parts
 from hooks.load import Mllm
 from hooks.reuse import images_once
-from probes.intervals import group_bootstrap, holm, interval, paired_difference, resamples
+from probes.intervals import enough, group_bootstrap, holm, interval, paired_difference, resamples
 from stimuli.errors import InputError
 from stimuli.results import Result
 from stimuli.tables import Row, Table
@@ -95,7 +95,7 @@ def knockout(
         prompt: another question.
         grid: as in ``attention_shares``, for ``region``.
         batch_size: images per forward pass.
-        n_boot: resamples of references; a p is at least 2 / (n_boot + 1), before Holm's correction over the windows.
+        n_boot: resamples of references; more if there are too many layers for Holm's correction (``probes.intervals.enough``).
         seed: of control and resamples.
         progress: show a progress bar.
 
@@ -121,7 +121,7 @@ def knockout(
         for start in range(0, len(shown), batch_size):
             span = slice(start, start + batch_size)
             asking.about(shown[span], labels[span], None if told is None else told[span], bar)
-    return _result(asking, shown, width, n_boot, seed)
+    return _result(asking, shown, width, enough(n_boot, len(layers)), seed)
 
 
 def _width(layers: int, window: int | None) -> int:

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from analysis.lens_table import Reading, Truth, compared, corrected, rows
+from analysis.lens_table import PERMUTATIONS, Reading, Truth, compared, corrected, rows
 from analysis.lens_words import States, Words, image_positions, prompted, readable, states, words
 from analysis.translators import TunedLens
 from hooks.head import Head, head
 from hooks.load import Mllm
-from probes.intervals import holm
+from probes.intervals import enough, holm
 from stimuli.errors import InputError
 from stimuli.results import Result
 from stimuli.tables import Row, Table
@@ -87,7 +87,7 @@ def lens(
         tuned: translators of ``analysis.tuned_lens.tune_lens`` for this model; a site without one is read as it is. Its training
             references must be others than those of the stimuli.
         batch_size: images per forward pass.
-        n_boot: resamples of references.
+        n_boot: resamples of references; more, like the permutations, if there are too many sites for Holm's correction.
         seed: of resamples and permutations.
         progress: show a progress bar.
 
@@ -108,7 +108,7 @@ def lens(
         positions = [name for name in positions if name == "last"]
     found = _read(mllm, chosen, own, said, wanted, positions, tuned, shows, batch_size, progress)
     groups = np.array([stimulus.reference for stimulus in chosen])
-    truth = Truth(said.classes, labels, groups, twins, n_boot, seed)
+    truth = Truth(said.classes, labels, groups, twins, enough(n_boot, len(wanted)), seed, enough(PERMUTATIONS, len(wanted)))
     table = [
         {"site": site, "component": mllm.stages.component(site), "position": position,
          "lens": "tuned" if tuned is not None and site in tuned.sites else "logit", **row}

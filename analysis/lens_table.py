@@ -25,7 +25,7 @@ from stimuli.tables import Row, Table
 
 ALL = "all"
 PERMUTATIONS = 499
-"""Of the labels, within references: the least p is 0.002."""
+"""Of the labels, within references, at least: the least p is 0.002."""
 TESTED = ("p", "gain_p")
 
 
@@ -52,11 +52,12 @@ class Truth:
     """int (n,): the clean stimulus of the same reference, itself left out; -1 where there is none."""
     n_boot: int = 1000
     seed: int = 0
+    permutations: int = PERMUTATIONS
 
     @cached_property
     def permuted(self) -> np.ndarray:
-        """Int (PERMUTATIONS, n): labels permuted within references."""
-        return np.stack([shuffled_labels(self.labels, self.groups, self.seed + 7919 * i) for i in range(PERMUTATIONS)])
+        """Int (permutations, n): labels permuted within references."""
+        return np.stack([shuffled_labels(self.labels, self.groups, self.seed + 7919 * i) for i in range(self.permutations)])
 
     @cached_property
     def draws(self) -> np.ndarray:

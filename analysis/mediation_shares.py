@@ -11,21 +11,29 @@ from analysis.perception import Answers
 from hooks.stages import COMPONENTS
 from probes.intervals import balanced_accuracies, difference, group_counts, holm, interval, resamples
 from stimuli.errors import InputError
+from stimuli.results import Result
 from stimuli.tables import Row, Table
 
+APART = 0.5
+"""Of the way from one model's answers to the other's: where the two directions of an exchange are further apart, the features of one
+mean nothing to the other, and nobody is named. A chain would have them alike."""
 
-@dataclass(frozen=True)
-class Mediation:
+
+@dataclass(frozen=True, repr=False)
+class Mediation(Result):
     """Shares of the loss between two models, by component."""
 
     table: Table
-    """A row per component: ``site`` at its end, ``restored`` and ``spoilt`` (how far the answers have come from one model's to the other's
-    with features exchanged there, 0 to 1), ``share`` of the loss that lies in it, the mean of both, with ``_low`` and ``_high`` over references,
-    and ``beyond_next``: its share less the largest of the others', with interval and p. None where the two models answer alike."""
+    """A row per component, in the order of the way (``processor`` only where the two make different inputs): ``site`` at its end,
+    ``restored`` and ``spoilt`` (how far the answers have come from one model's to the other's with features exchanged there, 0 to 1),
+    ``share`` of the loss that lies in it, the mean of both, with ``_low`` and ``_high`` over references, and ``beyond_next``: its share
+    less the largest of the others', with interval and p. None where the two models answer alike."""
     total: Row
     """Probability of the right answer of ``patient`` and ``donor``, and their ``difference`` with interval."""
     component: str | None
-    """The component with the largest share, if the interval of ``beyond_next`` is above 0; else None."""
+    """The component with the largest share, if the interval of ``beyond_next`` is above 0, the donor answers better than the patient
+    (the shares of one that answers worse tell where that one loses it), and ``restored`` and ``spoilt`` are nowhere further apart than
+    ``APART``; else None."""
     ids: tuple[str, ...] = field(repr=False, default=())
 
     def row(self, component: str) -> Row:
@@ -69,7 +77,8 @@ def shares(
     ways = [np.stack([none, *(own[side] for own in reached.values()), all_]) for side in (0, 1)]
     parts = np.mean([np.diff(way, axis=0) for way in ways], axis=0)  # (components, 1 + n_boot)
     rows = [_row(name, ends.get(name), reached.get(name, [all_, all_]), parts, i) for i, name in enumerate(names)]
-    return Mediation(_adjusted(rows), total, _largest(rows), ids)
+    sound = whole.low > 0 and all(abs(row["restored"] - row["spoilt"]) <= APART for row in rows)
+    return Mediation(_adjusted(rows), total, _largest(rows) if sound else None, ids)
 
 
 def loss_by_arms(base: Answers, arms: Mapping[str, Sequence[Answers]], n_boot: int = 1000, seed: int = 0) -> Table:

@@ -19,6 +19,7 @@ from analysis.patching_table import Resampling, corrected, exchange_row
 from hooks.inside import PARTS, with_parts
 from hooks.load import Mllm
 from hooks.token_sets import GRID, SETS, Regions
+from probes.intervals import enough
 from stimuli.errors import InputError
 from stimuli.pairs import Pair
 from stimuli.results import Result
@@ -30,8 +31,6 @@ DIRECTIONS = tuple(SIDES)
 BLOCK = "block"
 SCORED = ("low", "high", "patched", "effect", "recovery", "recovery_low", "recovery_high", "recovery_control")
 """What is told of the contrast too."""
-RESAMPLES = 80
-"""At least so many per row of a direction: with fewer, no p can be small enough to pass Holm's correction."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -100,7 +99,7 @@ def patch(
         controls: whether to exchange with strangers too, which doubles the time.
         batch_size: pairs per forward pass.
         grid: cells per side by which it is told where a token looks.
-        n_boot: resamples of references; at least ``RESAMPLES`` for each row of a direction.
+        n_boot: resamples of references; more if there are too many rows in a direction for Holm's correction (``probes.intervals.enough``).
         seed: of the controls' donors and of the resamples.
         progress: show a progress bar.
 
@@ -120,7 +119,7 @@ def patch(
     work = Exchanges(model, giver, asked, pairs, right, plan, regions)
     work.measure(batch_size, progress)
     made = [key for key in ((s, n, d) for s in wanted for n in sets for d in directions) if key in work.patched]
-    how = Resampling(max(n_boot, RESAMPLES * -(-len(made) // len(directions))), seed)
+    how = Resampling(enough(n_boot, -(-len(made) // len(directions))), seed)
     table = [{**_named(*key), **_row(work, key, how)} for key in made]
     return Patching(corrected(table), _pair_rows(work, labels), tuple(work.notes), work.patched)
 

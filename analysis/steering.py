@@ -20,6 +20,7 @@ from hooks.extract import extract
 from hooks.load import Mllm
 from hooks.steering import TOKENS
 from probes.directions import CONTROLS, KINDS, Directions, directions, tagged
+from probes.intervals import enough
 from probes.targets import target_of
 from stimuli.errors import InputError
 from stimuli.results import Result
@@ -32,8 +33,6 @@ DOSES = (-4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0)
 SHOWN = ("others", "clean", "own")
 """Which stimuli are steered to a class: those of other classes (clean ones among them), clean ones alone, or those of the class itself, of
 which negative doses should take it away."""
-RESAMPLES = 80
-"""At least so many for each test that Holm corrects together: with fewer, no p can be small enough."""
 FAR = 0.5
 """Where more than this share of tokens has an unusual norm, a dose is said to be far from what the model knows."""
 
@@ -151,7 +150,7 @@ def dose_response(
         content: doses at which the images are described too; by default the largest, () for none.
         taxonomy: name or file; its classes are the answers.
         batch_size: images per forward pass.
-        n_boot: resamples of references; at least ``RESAMPLES`` for each test corrected together.
+        n_boot: resamples of references; more if there are too many tests for Holm's correction (``probes.intervals.enough``).
         seed: of fits, controls and resamples.
         progress: show progress bars.
 
@@ -178,7 +177,7 @@ def dose_response(
     arms = {label: _arms(label, own, made, dosed) for label in labels}
     runs = Runs(mllm, asked, site, tokens, own, steered, arms, described, seed)
     runs.measure(batch_size, progress)
-    how = Bootstrap(max(n_boot, RESAMPLES * len(labels) * (len(dosed) - 1)), seed)
+    how = Bootstrap(enough(n_boot, len(labels) * (len(dosed) - 1)), seed)
     return _told(runs, truth, made, dosed, how)
 
 

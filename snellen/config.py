@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from stimuli.errors import InputError
 
@@ -22,6 +22,7 @@ BUDGETS: Mapping[str, Mapping[str, int | str]] = {
         "few": 6,
         "repeats": 3,
         "plane": "pca",
+        "cause": 14,
     },
     "full": {
         "references": 80,
@@ -32,6 +33,7 @@ BUDGETS: Mapping[str, Mapping[str, int | str]] = {
         "few": 24,
         "repeats": 5,
         "plane": "umap",
+        "cause": 40,
     },
 }
 """What a budget sets unless it is set by hand: exam and training references, steps per arm, lessons per step, how much is asked, how
@@ -70,6 +72,8 @@ class ExamConfig(BaseModel):
     """Class to share of the training templates, where known: answers are held against it."""
     plane: Literal["umap", "pca"]
     """How token features before and after are projected for the eye (``analysis.plane``); UMAP takes 18 s longer."""
+    cause: int = Field(ge=0)
+    """References in which features are exchanged, attention is cut and states are read (``snellen.exam_cause``); 0 leaves it out."""
     arms: tuple[str, ...] = ARMS
     """What is tuned alone: components as ``sn.tune`` takes them, with ``+constraint`` for the constraint; single components decide."""
     method: Literal["full", "lora", "dora"] = "full"

@@ -30,7 +30,7 @@ from hooks.stages import COMPONENTS
 from hooks.store import Activations, Store
 from probes.intervals import holm
 from probes.sweep import SweepResult, lost, sweep
-from snellen import exam_distances
+from snellen import exam_cause, exam_distances
 from snellen.config import ExamConfig
 from snellen.models import load
 from snellen.provenance import now, provenance
@@ -102,14 +102,16 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
         with clock.step(f"tune {name}, ask and probe again"):
             arms[name] = _arm(name, mllm, train, replays, shown, base, entrance, settings, folder, progress)
     with clock.step("verdict"):
-        evidence = [
-            Arm(name, component_of(name), seen.answers) for name, (_, seen) in arms.items() if component_of(name) in COMPONENTS
-        ]
+        own = {name: seen.answers for name, (_, seen) in arms.items() if component_of(name) in COMPONENTS}
+        evidence = [Arm(name, component_of(name), answers) for name, answers in own.items()]
         inputs = read_inputs(base.survival, entrance.statistics, settings.folds)
         verdict = decide(base.survival, mllm.stages.read_layer, base.answers, evidence, inputs=inputs)
         shown_arm = max(arms, key=lambda name: arms[name][1].answers.balanced_accuracy, default=None)
     with clock.step("distances"):
         distance = exam_distances.told(mllm, base, {name: seen for name, (_, seen) in arms.items()}, shown_arm, settings)
+    with clock.step("cause: exchange, cut, read"):
+        able = {exam_cause.LOADED: (mllm, base), **{name: (tuned.mllm, seen) for name, (tuned, seen) in arms.items()}}
+        cause = exam_cause.told(able, shown, settings, folder / "cause", progress)
     results: dict[str, Any] = {
         "provenance": {**provenance(), "config": json.loads(settings.model_dump_json()), "model": mllm.provenance,
                        "seed": settings.seed, "started": started, "finished": now(), "seconds": dict(clock.seconds)},
@@ -121,6 +123,7 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
         "survival": _survival(mllm, base, arms, last, entrance),
         "tuning": {"base": _entry(None, base, base), "arms": {n: _entry(t, s, base, n) for n, (t, s) in arms.items()}},
         "distance": distance,
+        "cause": cause.results,
         "verdict": verdict.as_dict(),
     }  # fmt: skip
     adjusted = holm([entry["p"] for entry in results["tuning"]["arms"].values()]) if arms else []
@@ -129,7 +132,8 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
     with clock.step("tables, figures, report"):
         results = json.loads(write_json(results, folder / "results.partial.json").read_text())
         _tables(results, base, arms, folder / "tables")
-        for table, rows in {**(said.tables() if said else {}), "unsaid": known.sites, "unsaid_stimuli": known.stimuli}.items():
+        more = {**(said.tables() if said else {}), "unsaid": known.sites, "unsaid_stimuli": known.stimuli, **cause.tables}
+        for table, rows in more.items():
             write_csv(rows, folder / "tables" / f"{table}.csv")
         figures = draw_all(results, folder / "figures")
         render(results, folder, figures)

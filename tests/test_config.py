@@ -49,3 +49,10 @@ def test_a_map_by_hand_can_be_set() -> None:
 
 def test_an_interview_that_is_off_in_yaml_is_off() -> None:
     assert build(None, parse_overrides(["interview=off"])).interview == "off"
+
+
+def test_causes_are_looked_for_in_so_many_references_or_not_at_all() -> None:
+    assert 0 < build().cause < build(None, {"budget": "full"}).cause == BUDGETS["full"]["cause"]
+    assert build(None, parse_overrides(["cause=0"])).cause == 0
+    with pytest.raises(InputError, match="setting 'cause' cannot be used: Input should be greater than or equal to 0"):
+        build(None, {"cause": -1})

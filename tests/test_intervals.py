@@ -7,6 +7,7 @@ from probes.intervals import (
     balanced_accuracies,
     balanced_difference,
     balanced_interval,
+    enough,
     group_bootstrap,
     holm,
     interval,
@@ -174,3 +175,10 @@ def test_out_of_fold_intervals_cover_and_tests_keep_their_level_at_realistic_siz
     from benchmarks.coverage import Design, rates, simulate, wrong
 
     assert wrong(rates(simulate(Design(64, signal), 200)), 200) == []
+
+
+def test_enough_resamples_for_one_of_many_tests_to_pass_holm() -> None:
+    for tests in (1, 12, 13, 100):
+        n = enough(1000, tests)
+        assert n >= 1000 and holm([2 / (n + 1), *[1.0] * (tests - 1)])[0] < 0.05
+    assert enough(5, 1) < 1000 and enough(1000, 3) == 1000

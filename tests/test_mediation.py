@@ -1,7 +1,11 @@
 """Shares of the loss: where a second model's features bring the answers back, and what arms read of what reaches them."""
 
 import copy
-from types import SimpleNamespace
+import importlib.util
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +16,7 @@ from analysis.mediation import ends_of, mediation
 from analysis.mediation_shares import loss_by_arms, shares
 from hooks.checksum import weights_checksum
 from hooks.load import Mllm
+from snellen.embedded import plants
 from stimuli.errors import InputError
 from stimuli.types import StimulusSet
 
@@ -54,7 +59,7 @@ def other(mllm: Mllm, component: str, seed: int) -> Mllm:
     return mllm.with_model(twin)
 
 
-@pytest.mark.parametrize("name", ["llava", "qwen"])
+@pytest.mark.parametrize("name", [pytest.param("llava", marks=pytest.mark.heavy), "qwen"])
 def test_what_was_changed_in_one_component_is_lost_there(name: str, six: StimulusSet, request: Any) -> None:
     patient: Mllm = request.getfixturevalue(name)
     before = weights_checksum(patient.model)
@@ -65,6 +70,33 @@ def test_what_was_changed_in_one_component_is_lost_there(name: str, six: Stimulu
             own: float(own == component) for own in ("vision", "projector", "llm")
         }
     assert weights_checksum(patient.model) == before
+
+
+def test_what_the_processor_removes_is_not_charged_to_the_encoder(llava: Mllm, six: StimulusSet) -> None:
+    tries = (replace(llava, processor=plants.shrink(llava.processor, factor)) for factor in (8, 4, 16, 2))
+    found = next(own for own in (mediation(one, llava, six, n_boot=50, progress=False) for one in tries)
+                 if own.table[0]["share"] is not None)  # fmt: skip
+    shown = {row["component"]: round(row["share"], 3) for row in found.table}
+    assert shown == {"processor": 1.0, "vision": 0.0, "projector": 0.0, "llm": 0.0}
+    assert found.row("processor")["site"] == "processed"
+
+
+def test_a_donor_that_answers_worse_makes_nobody_the_patients_loss() -> None:
+    low, gap = np.full(40, 0.2), np.full(40, 0.5)
+    worse = shares(low + gap, low, {name: (-gap, -gap) for name in ("vision", "projector")}, ENDS, GROUPS, 100)
+    assert worse.row("vision")["share"] == pytest.approx(1) and worse.component is None
+
+
+def test_features_that_mean_nothing_to_the_other_name_nobody() -> None:
+    low, gap = np.full(40, 0.2), np.full(40, 0.5)
+    moved = {
+        "vision": (0 * gap, 0 * gap),
+        "projector": (-0.05 * gap, 1.1 * gap),
+    }  # the patient's spoil, the donor's bring nothing back
+    strange = shares(low, low + gap, moved, ENDS, GROUPS, 100)
+    assert strange.row("projector")["beyond_next_low"] > 0 and strange.component is None
+    near = {"vision": (0 * gap, 0 * gap), "projector": (0.7 * gap, 1.1 * gap)}
+    assert shares(low, low + gap, near, ENDS, GROUPS, 100).component == "projector"
 
 
 def answers(hits: np.ndarray) -> Any:
@@ -92,8 +124,48 @@ def test_arms_are_readers_of_what_reaches_their_component() -> None:
 
 
 def test_a_model_without_a_projector_is_refused(llava: Mllm) -> None:
-    from dataclasses import replace
-
     sites = {site: name for site, name in llava.stages.sites.items() if site != "projector"}
     with pytest.raises(InputError, match="has no site at which the encoder or the projector ends"):
         ends_of(replace(llava, stages=replace(llava.stages, sites=sites)))
+
+
+def test_donors_and_stimuli_that_do_not_fit_are_refused(llava: Mllm, six: StimulusSet) -> None:
+    sites = {site: name for site, name in llava.stages.sites.items() if site != "projector"}
+    bare = replace(llava, stages=replace(llava.stages, sites=sites))
+    with pytest.raises(InputError, match="has no site projector, but .* Expected a model of the same architecture"):
+        mediation(llava, bare, six, progress=False)
+    one = [stimulus for stimulus in six if stimulus.reference == six[0].reference]
+    with pytest.raises(InputError, match="of one reference. Expected at least 2 references"):
+        mediation(llava, llava, one, progress=False)
+    other = copy.deepcopy(llava.processor)
+    other.tokenizer.chat_template = "Look. " + llava.processor.tokenizer.chat_template
+    other.chat_template = other.tokenizer.chat_template
+    with pytest.raises(InputError, match="shown to the two models as different tokens"):
+        mediation(llava, replace(llava, processor=other), six, progress=False)
+
+
+def bench() -> ModuleType:
+    path = Path(__file__).parent.parent / "benchmarks" / "mediation.py"
+    spec = importlib.util.spec_from_file_location("bench_mediation", path)
+    assert spec is not None and spec.loader is not None
+    module, before = importlib.util.module_from_spec(spec), list(sys.path)
+    spec.loader.exec_module(module)
+    sys.path[:] = before
+    return module
+
+
+def test_the_benchmark_counts_wrong_names_and_reads_exams(tmp_path: Path) -> None:
+    own = bench()
+    rows = [{"truth": "llm", "named": name, "grade": "strong", "donor": "twin"} for name in ["llm"] * 19 + ["vision"]]
+    line, met = own.summary(rows)
+    assert met and "1 of 20 (5 %" in line
+    assert not own.summary(rows[1:])[1] and own.outcome({"truth": "none", "named": "none"}) == "right"
+    assert "| strong | 19 of 20" in own.told(rows, "twin")[-1] and own.told(rows, "tuned") == []
+    tables = tmp_path / "embedded-3" / "tables"
+    tables.mkdir(parents=True)
+    for name, share in (("base", 0.0), ("llm", 0.0), ("vision+constraint", 1.0)):
+        lines = [f"{i},{GROUPS[i]},{'ab'[i % 2]},{i < 40 * share}" for i in range(40)]
+        (tables / f"answers_{name}.csv").write_text("\n".join(["id,reference,label,correct", *lines]))
+    ((name, table),) = own.exams([tmp_path])
+    assert name == "embedded-3" and {row["component"]: row["share"] for row in table} == {"vision": 1.0, "llm": 0.0}
+    assert own.readers([own.reader_row(name, "vision", table)], tmp_path) == 0

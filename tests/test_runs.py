@@ -28,7 +28,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Any:
 @pytest.mark.slow
 def test_results_have_every_part_and_every_number_is_finite_or_null(finished: Any) -> None:
     results = json.loads((finished.folder / "results.json").read_text())
-    assert set(results) == {"provenance", "stimuli", "perception", "survival", "tuning", "distance", "verdict"}
+    assert set(results) == {"provenance", "stimuli", "perception", "survival", "tuning", "distance", "cause", "verdict"}
     assert results["verdict"]["component"] in ("vision", "projector", "llm", "none", "cannot tell")
     assert set(results["tuning"]["arms"]) == {"projector", "llm", "vision", "vision+constraint"}
     for arm in results["tuning"]["arms"].values():

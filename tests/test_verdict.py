@@ -107,6 +107,25 @@ def test_evidence_says_what_it_supports() -> None:
     assert any(name.startswith("vision+constraint against") for name in by_name)
 
 
+def test_shares_of_the_loss_are_evidence_and_decide_nothing() -> None:
+    found = decide(PAPER, READ, said(0.25), arms(0.35, 0.4, 0.6, 0.9))
+    rows = {row["what"].split(":")[0]: row for row in found.evidence if row["note"].startswith("mediation")}
+    assert list(rows) == ["vision", "projector", "llm"] and found.component == "vision"
+    assert [rows[name]["value"] for name in rows] == pytest.approx([0.5 / 0.65, 0, 0.15 / 0.65], abs=0.02)
+    assert [row["supports"] for row in rows.values()] == ["vision", "", ""]
+    early = arms(0.25, 0.7, 0.25, 0.85)  # the language model reads more than half of it, and the encoder still cures
+    apart = decide(PAPER, READ, said(0.25), early)
+    assert [row["supports"] for row in apart.evidence if row["note"].startswith("mediation")] == ["", "", "llm"]
+    assert apart.component == "vision"
+
+
+def test_one_component_or_a_union_gives_no_shares() -> None:
+    union = Arm("vision+projector", "vision+projector", said(0.9, 61))
+    for tuned in ([], [Arm("vision", "vision", said(0.9))], [Arm("vision", "vision", said(0.9)), union]):
+        evidence = decide(PAPER, READ, said(0.25), tuned).evidence
+        assert not any(row["note"].startswith("mediation") for row in evidence)
+
+
 def test_missing_pieces_are_no_error() -> None:
     part = swept({"vision.0": 0.95, READ: 0.5})
     assert decide(part, READ, said(0.35), []).component == "vision"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.figures.answers import draw_confusion, draw_contact_sheet, draw_levels, draw_responses, draw_severity
+from analysis.figures.cause import draw_causes
 from analysis.figures.distance import PANELS, draw_distance, draw_plane
 from analysis.figures.distance_map import distance_map
 from analysis.figures.files import FORMATS, Made, canvas, drawn
@@ -33,7 +34,8 @@ def draw_all(results: Results, folder: str | Path, formats: Sequence[str] = FORM
     Returns:
         Name → format → path; a figure without data is left out.
     """
-    return drawn(FIGURES, results, folder, formats) | draw_interview(results["perception"], folder, formats)
+    made = drawn(FIGURES, results, folder, formats) | draw_interview(results["perception"], folder, formats)
+    return made | draw_causes(results.get("cause") or {}, folder, formats)
 
 
 def draw_processed_table(rows: Table, folder: str | Path, formats: Sequence[str] = FORMATS) -> dict[str, Path]:

@@ -12,12 +12,26 @@ from analysis.figures.attribution import draw_conductance, draw_leaders, draw_ov
 from analysis.figures.files import Made, canvas, drawn
 from analysis.figures.knockout import draw_attention, draw_knockout
 from analysis.figures.lens import lens_figure
+from analysis.figures.patching import patching_map
 from analysis.figures.steering import draw_dose_response
 from stimuli.tables import Table
 
 FORMATS = ("png", "pdf")
 Tables = Mapping[str, Table]
 Files = dict[str, dict[str, Path]]
+
+
+def draw_causes(part: Mapping[str, Any], folder: str | Path, formats: Sequence[str] = FORMATS) -> Files:
+    """What an exam found about causes: exchange, knock-out and lens, as far as they could be measured.
+
+    Args:
+        part: the ``cause`` part of an exam's results, or some of its keys.
+        folder: where to write.
+        formats: file endings.
+    """
+    makers: dict[str, Callable[[Tables], Made]] = {"patching": _patching, "knockout": _knockout, "lens": _lens}
+    tables = {name: part[name]["table"] for name in makers if part.get(name) and part[name].get("table")}
+    return drawn({f"cause_{name}": makers[name] for name in tables}, tables, folder, formats)
 
 
 def draw_knockouts(tables: Tables, folder: str | Path, formats: Sequence[str] = FORMATS) -> Files:
@@ -32,7 +46,7 @@ def draw_knockouts(tables: Tables, folder: str | Path, formats: Sequence[str] = 
 
 def draw_lenses(tables: Tables, folder: str | Path, formats: Sequence[str] = FORMATS) -> Files:
     """Rank of the right word over sites, of the tables ``lens`` and ``tuned_lens``."""
-    return drawn({"lens": lambda own: (lens_figure(own["lens"], own.get("tuned_lens")), own["lens"])}, tables, folder, formats)
+    return drawn({"lens": _lens}, tables, folder, formats)
 
 
 def draw_attributions(tables: Tables, folder: str | Path, formats: Sequence[str] = FORMATS) -> Files:
@@ -78,6 +92,17 @@ def draw_steerings(table: Table, folder: str | Path, formats: Sequence[str] = FO
     """Dose and response by kind of direction, of ``Steering.table``."""
     kinds = list(dict.fromkeys(row["like"] for row in table if row["like"] == row["kind"]))
     return drawn({f"dose_response_{kind}": _dose(kind) for kind in kinds}, {"steering": table}, folder, formats)
+
+
+def _patching(tables: Tables) -> Made:
+    """Recoveries; where donor and receiver answer alike everywhere, effects."""
+    rows = tables["patching"]
+    known = any(row["recovery"] is not None for row in rows)
+    return patching_map(rows, "recovery" if known else "effect"), rows
+
+
+def _lens(tables: Tables) -> Made:
+    return lens_figure(tables["lens"], tables.get("tuned_lens")), tables["lens"]
 
 
 def _knockout(tables: Tables) -> Made:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from stimuli.tables import write_text
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 SCALE = 0.66
 """CSS pixels per pixel of a PNG: figures across the page are 1,640 of them wide."""
@@ -45,6 +48,12 @@ ALT: Mapping[str, str] = {
     "contradictions": "How often descriptions of quality and quality levels of the same image agree or contradict each other.",
     "preference": "How often the better of two versions is named, and how often the one shown first.",
     "flips": "Quality levels of the same image when asked again.",
+    "cause_patching": "How far answers follow when features are exchanged between the clean and the distorted image, by site and "
+    "tokens, each beside its control with a stranger's features.",
+    "cause_knockout": "Change of the right answer's probability when attention between parts of the prompt is cut, by layer and in "
+    "all layers, beside as many pairs cut elsewhere.",
+    "cause_lens": "Rank of the right word at each site read with the model's own output head, in the vocabulary and among the "
+    "classes, beside shuffled labels.",
     "training": "Training loss on the distortion answers.",
     "severity": "Measured PSNR of the stimuli by class and level.",
     "stimuli": "Example stimuli of every class.",
@@ -62,24 +71,29 @@ def render(results: Mapping[str, Any], folder: str | Path, figures: Mapping[str,
     Returns:
         The path of the page.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters |= {"pct": percent, "interval": interval, "num": number}
     embedded = {
         name: {"src": _data_uri(paths["png"]), "alt": ALT.get(name, name), "width": _width(paths["png"])}
         for name, paths in figures.items()
         if "png" in paths
     }
-    page = environment.get_template("report.html").render(r=results, figures=embedded)
+    page = environment().get_template("report.html").render(r=results, figures=embedded)
     return write_text(page, Path(folder) / "report.html")
+
+
+def environment() -> Environment:
+    """What templates are read with: everything is escaped, and what is not there is an error."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made.filters |= {"pct": percent, "interval": interval, "num": number}
+    return made
 
 
 def percent(value: float | None) -> str:
     """A share as a percentage; a dash where there is none."""
-    return "–" if value is None else f"{100 * value:.1f} %"
+    return "–" if value is None else f"{_hundredths(value)} %"
 
 
 def interval(row: Mapping[str, Any], key: str = "accuracy", low: str = "low", high: str = "high") -> str:
@@ -89,7 +103,12 @@ def interval(row: Mapping[str, Any], key: str = "accuracy", low: str = "low", hi
         return "–"
     if row.get(low) is None:
         return percent(value)
-    return f"{percent(value)} [{100 * row[low]:.1f}, {100 * row[high]:.1f}]"
+    return f"{percent(value)} [{_hundredths(row[low])}, {_hundredths(row[high])}]"
+
+
+def _hundredths(value: float) -> str:
+    """One decimal, without the sign of a zero."""
+    return f"{round(100 * value, 1) + 0.0:.1f}"
 
 
 def number(value: Any) -> str:
