@@ -18,6 +18,7 @@ __version__ = VERSION
 
 _PUBLIC = {
     "load": "snellen.models",
+    "load_result": "stimuli.result_files",
     "find_stages": "hooks.resolve",
     "capture": "hooks.capture",
     "edit": "hooks.edit",
@@ -25,6 +26,8 @@ _PUBLIC = {
     "ablate": "hooks.edit",
     "steer": "hooks.edit",
     "extract": "hooks.extract",
+    "export": "hooks.export",
+    "read_features": "hooks.foreign",
     "random_weights": "hooks.blank",
     "sweep": "probes.sweep",
     "severity_sweep": "probes.severity",
@@ -52,6 +55,8 @@ _PUBLIC = {
     "unsaid": "analysis.unsaid",
     "interview": "analysis.interview",
     "ask_mcq": "analysis.mcq",
+    "read_mcq": "stimuli.mcq",
+    "write_questions": "stimuli.mcq_written",
     "Ask": "hooks.asks",
     "respond": "hooks.respond",
     "captions_kept": "analysis.captions",
@@ -120,7 +125,9 @@ if TYPE_CHECKING:
     from hooks.blank import random_weights
     from hooks.capture import capture
     from hooks.edit import ablate, edit, replace, steer
+    from hooks.export import export
     from hooks.extract import extract
+    from hooks.foreign import read_features
     from hooks.resolve import find_stages
     from hooks.respond import respond
     from probes.control_task import control_task
@@ -139,6 +146,9 @@ if TYPE_CHECKING:
     from snellen.teaching import teach
     from stimuli import sets as stimuli
     from stimuli.errors import InputError, SnellenError
+    from stimuli.mcq import read_mcq
+    from stimuli.mcq_written import write_questions
+    from stimuli.result_files import load_result
     from tuning.tune import tune
 
 

@@ -1,4 +1,4 @@
-"""Commands about stored activations: extract, verify, compact, merge."""
+"""Commands about stored activations: extract, verify, compact, merge, export."""
 
 from __future__ import annotations
 
@@ -116,7 +116,27 @@ def merge(
     typer.echo(f"{len(store.ids)} stimuli, {store.bytes / 1e6:.1f} MB in {out}")
 
 
+def export(
+    store: Annotated[Path, typer.Argument(help="folder of activations, or of an exam")],
+    to: Annotated[Path, typer.Option(help="folder to write; a new one")],
+    format: Annotated[str, typer.Option(help="npy (a file per site) or safetensors (one file, a tensor per site)")] = "npy",
+    sites: Annotated[str | None, typer.Option(help="names, comma-separated; all by default")] = None,
+) -> dict[str, Any]:
+    """Write stored activations as plain arrays that any tool reads, with stimuli.csv and sites.json beside them.
+
+    Examples:  snellen export runs/a --to arrays
+               snellen export runs/demo --to arrays --format safetensors --sites vision.3,projector
+    """
+    from hooks.export import export as run
+    from snellen.cli_probe import open_store
+
+    wanted: Any = format
+    done = run(open_store(store), to, wanted, sites=None if sites is None else sites.split(","))
+    typer.echo(f"{done.stimuli} stimuli, {len(done.sites)} sites, {done.bytes / 1e6:.1f} MB in {done.folder}")
+    return {"folder": str(done.folder), "sites": list(done.sites), "stimuli": done.stimuli, "bytes": done.bytes}
+
+
 def register(app: typer.Typer) -> None:
     """Make these commands part of the command line."""
-    for command in (extract, verify, compact, merge):
+    for command in (extract, verify, compact, merge, export):
         app.command()(command)

@@ -11,6 +11,7 @@ import typer
 from snellen.cli_options import Progress, Seed, resumable
 
 if TYPE_CHECKING:
+    from hooks.foreign import Features
     from hooks.store import Activations, Store
 
 CLASSES = ("site", "dim", "score", "low", "high", "control", "content", "chance")
@@ -40,14 +41,24 @@ HEADINGS = {
 
 
 def probe(
-    store: Annotated[Path, typer.Argument(help="folder that `snellen extract` wrote, or that of an exam")],
+    store: Annotated[
+        Path | None, typer.Argument(help="folder that `snellen extract` wrote, or that of an exam", show_default=False)
+    ] = None,
+    features: Annotated[
+        Path | None,
+        typer.Option(help="instead of it, features made elsewhere: .npy, .safetensors or a folder of them, with --labels CSV"),
+    ] = None,
+    site_names: Annotated[str | None, typer.Option(help="names for the sites of a .npy file, comma-separated")] = None,
     target: Annotated[
         str,
         typer.Option(
             help="distortion, type, level, severity, psnr, ssim, mos, reference, or a column: of the metadata, or of --labels"
         ),
     ] = "distortion",
-    labels: Annotated[Path | None, typer.Option(help="CSV file with the columns 'id' and the target")] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="CSV file with the columns 'id' and the target (with --features also 'reference', a line per row)"),
+    ] = None,
     kind: Annotated[str | None, typer.Option(help="classes or numbers; by default as the values are (levels: classes)")] = None,
     taxonomy: Annotated[str, typer.Option(help="name or YAML file")] = "paper8",
     sites: Annotated[str | None, typer.Option(help="names, comma-separated; all by default")] = None,
@@ -88,8 +99,10 @@ def probe(
                snellen probe runs/a --control-task cell --equal-dimension --sample-size --out runs/controls
                snellen probe runs/a --transfer type --transfer severity --sites vision.3,projector,llm.3
                snellen probe runs/a --target artist --labels mine.csv --out runs/artist.csv
+               snellen probe --features mine.npy --labels mine.csv --site-names vision.0,vision.1,projector
     """
-    from snellen.probing import Probing, Wanted
+    from snellen.cli_features import named, open_features
+    from snellen.probing import NO_IMAGES, Probing, Wanted, target_in
     from snellen.probing import probe as run
     from stimuli.tables import write_table
 
@@ -98,8 +111,14 @@ def probe(
     )
     file = out if out is not None and out.suffix.lower() in (".csv", ".json") else None
     with resumable():
+        if features is None:
+            opened: Store | Features = open_store(named(store, site_names))
+        else:
+            opened = open_features(store, features, labels, site_names)
+            target, labels = target_in(opened, target), None
+            typer.echo(NO_IMAGES)
         probing = Probing(
-            open_store(store), target, taxonomy, labels, kind_of(kind), None if sites is None else tuple(sites.split(",")), folds,
+            opened, target, taxonomy, labels, kind_of(kind), None if sites is None else tuple(sites.split(",")), folds,
             repeats, seed, baselines_of(baseline or ()), progress,
         )  # fmt: skip
 

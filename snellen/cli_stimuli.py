@@ -1,4 +1,4 @@
-"""The command that writes and draws stimuli."""
+"""Commands that write stimuli, and questions about them for other tools."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from snellen.cli_options import Images, Levels, Progress, References, Seed, resu
 
 
 def register(app: typer.Typer) -> None:
-    """Add the command."""
+    """Add the commands."""
     app.command()(stimuli)
+    app.command()(questions)
 
 
 def stimuli(
@@ -60,3 +61,31 @@ def stimuli(
         )
     for line in lines:
         typer.echo(line)
+
+
+def questions(
+    out: Annotated[Path, typer.Argument(help="file to write, ending in .tsv")] = Path("runs/questions.tsv"),
+    images: Images = "embedded",
+    references: References = 40,
+    taxonomy: Annotated[str, typer.Option(help="paper8, kadid25, depictqa12, qinsight5, liqe11 or a YAML file")] = "paper8",
+    levels: Levels = "1,3,5",
+    orders: Annotated[int, typer.Option(help="rows per image, with the options in as many orders")] = 1,
+    prompt: Annotated[str | None, typer.Option(help="another question")] = None,
+    seed: Seed = 0,
+    progress: Progress = True,
+) -> dict[str, Any]:
+    """Write the distortion question about every image as a multiple-choice table that VLMEvalKit runs.
+
+    Examples:  snellen questions distortions.tsv --references 20
+               snellen questions kadid.tsv --images kadid10k:KADID --taxonomy kadid25 --orders 4
+    """
+    from snellen.sources import chosen_set
+    from stimuli.mcq_written import write_questions
+
+    with resumable():
+        shown = chosen_set(images, references, whole_numbers(levels), seed, taxonomy=taxonomy, progress=progress)
+        done = write_questions(shown, out, taxonomy=taxonomy, prompt=prompt, orders=orders, seed=seed, progress=progress)
+    for id, reason in done.left_out[:10]:
+        typer.echo(f"left out: {id}: {reason}", err=True)
+    typer.echo(f"{done.rows} questions in {done.path}; {len(done.left_out)} stimuli left out")
+    return {"file": str(done.path), "questions": done.rows, "left_out": dict(done.left_out)}

@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hooks.foreign import Features
 from hooks.store import Activations, Store
 from probes.intervals import group_counts, holm, resamples
 from probes.resampled import score_change
@@ -31,6 +32,11 @@ MANY = 60
 """Resamples per site for tables with p: corrected over the sites, the smallest p is 2 / MANY."""
 MOST_DRAWS = 20_000_000
 """Resamples × references, which are in memory together."""
+NO_IMAGES = (
+    "The images are not at hand: baselines of pixel statistics and of random weights are left out, and severity is what "
+    "the CSV says of it."
+)
+"""What is told of features made elsewhere."""
 FOR_CLASSES = ("information", "control_task", "equal_dimension", "sample_size", "transfer")
 
 
@@ -52,7 +58,7 @@ class Wanted:
 class Probing:
     """One target probed for in one store."""
 
-    store: Store
+    store: Store | Features
     target: str = "distortion"
     taxonomy: str = "paper8"
     labels: Path | None = None
@@ -91,6 +97,21 @@ class Probing:
             own = zip(found.ids, found.values.tolist(), strict=True)
             return "classes", {id: f"{self.target} {value}" for id, value in own}
         return found.kind, self.labels
+
+
+def target_in(features: Features, target: str) -> str:
+    """The target, or the column ``label`` where the distortion is asked for and the CSV has no types.
+
+    Raises:
+        InputError: it has neither.
+    """
+    if target != "distortion" or {"type", "distortion"} & set(features.columns):
+        return target
+    if "label" in features.columns:
+        return "label"
+    raise InputError(
+        f"The list of stimuli has the columns {', '.join(features.columns)}; expected 'type' or 'label', or --target COLUMN. Name the column."
+    )
 
 
 def probe(
@@ -241,7 +262,8 @@ class _Run:
 
 def _severity_differences(found: SeverityResult, n_boot: int) -> Table:
     """Every site's SRCC against the best one's, paired, Holm over sites; ``SeverityResult.compare`` with more resamples."""
-    best = found.best()
+    model = [row for row in found.table if row["component"] != "baseline"]
+    best = found.best() or (max(model, key=lambda row: row["score"])["site"] if model else None)
     if best is None:
         raise InputError(
             "There is no site of the model to compare the others with. Leave out --differences, or probe more sites."

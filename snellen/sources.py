@@ -12,6 +12,8 @@ from stimuli.types import StimulusSet
 
 DATASETS = ("kadid10k", "tid2013", "csiq", "live", "koniq10k", "spaq", "pipal")
 """Names of readers; ``NAME:DIR`` reads one."""
+SAVED = "hf"
+"""``hf:DIR`` reads a folder that Hugging Face's ``datasets`` saved."""
 BUILTIN = ("embedded", "leaves")
 """Scenes with an object, and dead leaves; both with the bundled photographs."""
 
@@ -29,10 +31,12 @@ def labelled(images: str, progress: bool = False) -> StimulusSet | None:
         return None
     if name in DATASETS:
         return getattr(sets, name)(folder, progress=progress)
+    if name == SAVED:
+        return sets.from_dataset(folder)
     if len(name) == 1:  # a drive
         return None
     raise InputError(
-        f"Unknown dataset '{name}' in --images {images}. Expected one of {', '.join(DATASETS)}, such as kadid10k:DIR; or "
+        f"Unknown dataset '{name}' in --images {images}. Expected one of {', '.join(DATASETS)}, such as kadid10k:DIR; {SAVED}:DIR; or "
         f"{', '.join(BUILTIN)}, a folder, or a CSV."
     )
 

@@ -1,4 +1,4 @@
-"""Multiple-choice questions about images from a user's own file, in either of the two forms in which Q-Bench is published."""
+"""Multiple-choice questions about images from a user's own file: in the two forms of Q-Bench, as VLMEvalKit's TSV, as lmms-eval's task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from stimuli.errors import InputError
 from stimuli.readers.labels import read_csv, text_of
-from stimuli.types import Stimulus, StimulusSet
+from stimuli.types import Pixels, Stimulus, StimulusSet
 
 TYPES = ("yes-or-no", "what", "how")
 """Q-Bench's types 0, 1 and 2: "How is the lighting of this building?" is a 2 in its README. (lmms-eval takes 1 for how.)"""
@@ -45,6 +45,8 @@ class McqQuestion:
     """One of `CONCERNS`, a name of the user's own, or None."""
     reference: str = ""
     """The image's name as the file has it: what bootstraps go by, since one image may have several questions."""
+    pixels: Pixels | None = field(default=None, repr=False, compare=False)
+    """The image itself, where it is no file of its own; ``image`` is a name then."""
 
     @property
     def categories(self) -> tuple[str, ...]:
@@ -68,7 +70,10 @@ class McqSet:
     @property
     def stimuli(self) -> StimulusSet:
         """One stimulus per question, of its id, whose reference is the image; type and level are not known."""
-        shown = [Stimulus(q.id, q.reference or q.image.as_posix(), None, None, pixels=q.image) for q in self.questions]
+        shown = [
+            Stimulus(q.id, q.reference or q.image.as_posix(), None, None, pixels=q.image if q.pixels is None else q.pixels)
+            for q in self.questions
+        ]
         return StimulusSet(shown, self.name, {"questions": len(self), "missing": list(self.missing)})
 
     def as_dict(self) -> dict[str, Any]:
@@ -94,7 +99,8 @@ def read_mcq(path: str | Path, images: str | Path | None = None) -> McqSet:
     * that of Q-Bench-HF: ``image, question, option0, option1`` … (empty or N/A where there are fewer), and where known
       ``question_type``, ``question_concern`` and ``correct_choice`` (a letter).
 
-    Either may have an ``id``.
+    Either may have an ``id``. A file that ends in ``.tsv`` is read as VLMEvalKit's (``stimuli.mcq_tsv``), one in ``.yaml`` as a task of
+    lmms-eval (``stimuli.mcq_task``).
 
     Args:
         path: the file.
@@ -108,18 +114,39 @@ def read_mcq(path: str | Path, images: str | Path | None = None) -> McqSet:
     if not path.is_file():
         raise InputError(f"There is no file {path}. {EXPECTED}. Check the path.")
     folder = path.parent if images is None else Path(images)
+    if path.suffix.lower() == ".tsv":
+        from stimuli.mcq_tsv import read_tsv
+
+        return read_tsv(path, folder)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        from stimuli.mcq_task import read_task
+
+        return read_task(path, None if images is None else folder)
     rows = [_Row(where, cells) for where, cells in (_csv(path) if path.suffix.lower() == ".csv" else _json(path))]
     if not rows:
         raise InputError(f"{path} holds zero questions. {EXPECTED}. Fetch or write the file again.")
     made = [row.question(place, folder) for place, row in enumerate(rows)]
     _refuse_twice(rows, made)
-    missing = [f"{row.where}: {q.reference}" for row, q in zip(rows, made, strict=True) if not q.image.is_file()]
+    return collected(path.stem, [row.where for row in rows], made, folder)
+
+
+def collected(
+    name: str, where: Sequence[str], made: Sequence[McqQuestion], folder: Path, without: Sequence[str] = ()
+) -> McqSet:
+    """Questions of a file as a set, with the places of those whose images are not there, and of rows ``without`` any.
+
+    Raises:
+        InputError: not one image is there.
+    """
+    missing = [
+        f"{place}: {q.reference}" for place, q in zip(where, made, strict=True) if q.pixels is None and not q.image.is_file()
+    ]
     if len(missing) == len(made):
         raise InputError(
-            f"None of the {len(made)} images is in {folder}; the first is {missing[0]}. Expected paths relative to that "
+            f"None of the {len(made)} images is in {folder}; the first is {(*missing, *without)[0]}. Expected paths relative to that "
             "folder. Give the folder of the images (images=…)."
         )
-    return McqSet(path.stem, tuple(made), tuple(missing))
+    return McqSet(name, tuple(made), (*missing, *without))
 
 
 def with_order(question: McqQuestion, order: Sequence[int]) -> McqQuestion:

@@ -10,6 +10,7 @@ from stimuli.generated import distorted_set, exam_set, mixed_set
 from stimuli.images import ENDINGS
 from stimuli.pairs import Pair, pairs
 from stimuli.readers.csiq import csiq
+from stimuli.readers.hugging_face import from_dataset
 from stimuli.readers.kadid import kadid10k
 from stimuli.readers.koniq import koniq10k
 from stimuli.readers.listed import from_csv, from_folder, images_in
@@ -37,6 +38,7 @@ __all__ = [
     "distorted_set",
     "exam_set",
     "from_csv",
+    "from_dataset",
     "from_folder",
     "images_in",
     "kadid10k",

@@ -90,7 +90,7 @@ def from_csv(path: str | Path, *, higher_is_better: bool = True, check: bool = F
     return StimulusSet(stimuli, path.stem, info)
 
 
-def _lines(path: Path) -> tuple[list[Line], list[str]]:
+def _lines(path: Path, needed: Sequence[str] = ("image",)) -> tuple[list[Line], list[str]]:
     """The rows of a CSV by column in lower case, and the columns that are not among ``COLUMNS``."""
     content = text_of(path)
     top = content.partition("\n")[0]
@@ -98,9 +98,10 @@ def _lines(path: Path) -> tuple[list[Line], list[str]]:
     rows = csv.reader(io.StringIO(content, newline=""), delimiter=separator)
     header = [name.strip() for name in next(rows, [])]
     columns = [name.lower() if name.lower() in COLUMNS else name for name in header]
-    if "image" not in columns:
+    if not set(needed) <= set(columns):
+        more = ", ".join(name for name in COLUMNS if name not in needed)
         raise InputError(
-            f"{path} has the columns {header}; expected at least 'image' (and optionally {', '.join(COLUMNS[1:])}), separated by "
+            f"{path} has the columns {header}; expected at least {' and '.join(map(repr, needed))} (and optionally {more}), separated by "
             "commas, semicolons or tabs. Add a header line."
         )
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
