@@ -13,9 +13,11 @@ from tqdm.auto import tqdm
 
 from analysis.choice import Choice
 from hooks.answer import Options
+from hooks.edit import in_front
 from hooks.exchange import chunks, donated, exchange, unlike
 from hooks.inside import PARTS
 from hooks.load import Mllm
+from hooks.reuse import images_once
 from hooks.token_sets import Regions, Rows, Survey, row_shape, survey, token_sets
 from hooks.tokens import TokenLayout
 from stimuli.errors import InputError
@@ -176,16 +178,18 @@ class _Batch:
         receiver, side = SIDES[direction]
         given, there = self._strange(direction) if control else (self.theirs[side], np.ones(len(self.which), bool))
         for run in chunks({site: self.sizes[site] for site, _ in self.chosen}):
-            donation = donated(work.donor, given.batches[0], run)
-            for (site, name), rows in self.chosen.items():
-                if site not in run:
-                    continue
-                real = there & np.array([rows is None or len(rows[i]) > 0 for i in range(len(there))])
-                if real.any():
-                    with exchange(work.mllm, donation, {site: rows}):
-                        values = work.answers(work.mllm, self.ready[receiver], self.which)
-                    yield (site, name), np.where(real[:, None], values, np.nan)
-                done()
+            donation, found = donated(work.donor, given.batches[0], run), []
+            with images_once(work.mllm.model, in_front(work.mllm.stages, run)):  # what lies in front of a site is computed once
+                for (site, name), rows in self.chosen.items():
+                    if site not in run:
+                        continue
+                    real = there & np.array([rows is None or len(rows[i]) > 0 for i in range(len(there))])
+                    if real.any():
+                        with exchange(work.mllm, donation, {site: rows}):
+                            values = work.answers(work.mllm, self.ready[receiver], self.which)
+                        found.append(((site, name), np.where(real[:, None], values, np.nan)))
+                    done()
+            yield from found
 
     def _strange(self, direction: str) -> tuple[Options, np.ndarray]:
         """The inputs of strangers, and for which pairs there is one; the others stand there for themselves."""

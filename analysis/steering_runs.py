@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,9 @@ from analysis.captions import caption_asks, named, token_f1
 from analysis.choice import Choice
 from analysis.steering_table import Series
 from hooks.answer import free, say
+from hooks.edit import in_front
 from hooks.load import Mllm
+from hooks.reuse import images_once
 from hooks.steering import Meter, Places, steered
 from probes.directions import Directions
 from stimuli.taxonomy import CLEAN
@@ -94,14 +97,19 @@ class Runs:
         """Put the question about some stimuli under some arms; the norms of the tokens, unsteered where dose 0 is among the arms."""
         ready = self.asked.prepared(self.mllm, [stimulus.image for stimulus in stimuli])
         rows, norms = Places.of(self.mllm, ready.batches[0], self.site, self.tokens), np.empty(0)
-        for arm in arms:
-            meter = Meter(len(stimuli), self.usual.get(label, (-np.inf, np.inf)))
-            with steered(self.mllm, self.site, rows, self._vectors(arm, stimuli), meter):
-                probabilities = self.asked.probabilities(self.mllm, ready)
-            norms = meter.own if arm.dose == BASE else norms
-            keep(self.found, arm, Passed(probabilities, meter.relative, meter.outside))
-            bar.update(len(stimuli))
+        with self._once():
+            for arm in arms:
+                meter = Meter(len(stimuli), self.usual.get(label, (-np.inf, np.inf)))
+                with steered(self.mllm, self.site, rows, self._vectors(arm, stimuli), meter):
+                    probabilities = self.asked.probabilities(self.mllm, ready)
+                norms = meter.own if arm.dose == BASE else norms
+                keep(self.found, arm, Passed(probabilities, meter.relative, meter.outside))
+                bar.update(len(stimuli))
         return norms
+
+    def _once(self) -> AbstractContextManager[object]:
+        """Inside the block, what lies in front of the site is computed once per batch."""
+        return images_once(self.mllm.model, in_front(self.mllm.stages, [self.site]))
 
     def _described(self, label: str, spans: Sequence[Sequence[Stimulus]], arms: Sequence[Arm]) -> None:
         """Descriptions of the stimuli of a class, at the doses where they are wanted and at 0."""
@@ -112,11 +120,12 @@ class Runs:
             images = [stimulus.image for stimulus in own]
             batch = free(self.mllm, images, [ask.text(0)] * len(own))
             rows, before = Places.of(self.mllm, batch, self.site, self.tokens), [""] * len(own)
-            for arm in chosen:
-                with steered(self.mllm, self.site, rows, self._vectors(arm, own), once=True):
-                    texts = [one.text for one in say(self.mllm, batch, ask.max_new_tokens)]
-                before = texts if arm.dose == BASE else before
-                scores[arm] += [_scored(*one) for one in zip(own, texts, before, strict=True)]
+            with self._once():
+                for arm in chosen:
+                    with steered(self.mllm, self.site, rows, self._vectors(arm, own), once=True):
+                        texts = [one.text for one in say(self.mllm, batch, ask.max_new_tokens)]
+                    before = texts if arm.dose == BASE else before
+                    scores[arm] += [_scored(*one) for one in zip(own, texts, before, strict=True)]
         for arm, rows_of_arm in scores.items():
             self.found[arm].content = {name: np.array([row[name] for row in rows_of_arm]) for name in CONTENT}
 

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from hooks.patches import patches
+from hooks.bookkeeping import bookkeeping as bookkeeping
+from hooks.bookkeeping import image_token as image_token
 from hooks.processor import PIXELS
 from hooks.prompt import encode, render, special
 from hooks.stages import Stages
@@ -24,8 +25,6 @@ TOKENS = (
     "image_embeds_position_mask",
 )  # fmt: skip
 """Inputs with one entry per position of the language model's sequence."""
-IMAGE_MASKS = ("image_embeds_position_mask",)
-"""Inputs by which a processor says where the image stands, whatever ids are there."""
 
 
 Pictures = Sequence[np.ndarray] | Sequence[tuple[np.ndarray, ...]]
@@ -276,38 +275,3 @@ def _text_type(encoded: Mapping[str, torch.Tensor], types: torch.Tensor) -> int:
 
 def _pad(rows: list[torch.Tensor], value: int, left: bool) -> torch.Tensor:
     return pad_sequence(rows, batch_first=True, padding_value=value, padding_side="left" if left else "right")
-
-
-# ---- bookkeeping -----------------------------------------------------------------------------------------------------
-
-
-def image_token(model: Any, stages: Stages) -> int | None:
-    """The id of the image's placeholder: as the config says, else as the self-test found it."""
-    for name in ("image_token_id", "image_token_index", "media_placeholder_token_id"):
-        found = getattr(model.config, name, None)
-        if isinstance(found, int):
-            return found
-    return stages.image_token
-
-
-def bookkeeping(model: Any, stages: Stages, tensors: Mapping[str, Any], answer: torch.Tensor | None = None) -> TokenLayout:
-    """Which rows and positions of a batch are whose.
-
-    Args:
-        model: for its image token and feature selection.
-        stages: its map.
-        tensors: the inputs of one forward pass.
-        answer: bool, the positions of given answers; none by default.
-    """
-    ids = tensors["input_ids"] if "input_ids" in tensors else tensors["decoder_input_ids"]
-    given = tensors.get("attention_mask")
-    mask = given.bool() if given is not None and given.shape == ids.shape else torch.ones_like(ids, dtype=torch.bool)
-    token = image_token(model, stages)
-    told = next((tensors[name] for name in IMAGE_MASKS if name in tensors), None)
-    image = told.bool() if told is not None else (ids == token) & mask if token is not None else torch.zeros_like(mask)
-    decoder = tensors.get("decoder_input_ids")
-    spoken = answer if answer is not None else torch.zeros_like(mask if decoder is None else decoder, dtype=torch.bool)
-    cls = int(getattr(model.config, "vision_feature_select_strategy", None) == "default")
-    side = getattr(getattr(model.config, "vision_config", None), "patch_size", None)
-    shown = patches(tensors, tuple(image.sum(1).tolist()), cls, stages.extra, side if isinstance(side, int) else 0)
-    return TokenLayout(image, ~mask, spoken, stages.layouts, shown, decoder is not None, stages.live)

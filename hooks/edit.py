@@ -6,7 +6,7 @@ hidden state, and an ordinary hook would change the layer's output without chang
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from hooks.capture import entering, features, mapped, rebuilt, refuse_compiled
-from hooks.reuse import METHOD, _Remembering
+from hooks.reuse import forget
 from hooks.stages import Stages
 from stimuli.errors import InputError
 
@@ -29,7 +29,8 @@ def edit(model: Any, edits: Mapping[str, Edit], stages: Stages | None = None) ->
     Args:
         model: the model, or what ``sn.load`` gave, which brings its proven map along.
         edits: site to function; ``replace``, ``ablate`` and ``steer`` make some, and a fitted eraser (``probes.eraser.Eraser``) is one.
-            Image features that ``images_once`` remembers from before are forgotten, and so are those of the block when it ends.
+            Of what ``images_once`` remembers, that which passes one of the sites' modules is forgotten when the block begins and
+            when it ends.
         stages: the model's map; found if not given.
 
     Raises:
@@ -38,17 +39,34 @@ def edit(model: Any, edits: Mapping[str, Edit], stages: Stages | None = None) ->
     model, stages = mapped(model, stages)
     stages.check(list(edits))
     refuse_compiled(model)
+    modules = {site: model.get_submodule(stages.sites[site]) for site in edits}
+    changed = set(modules.values())
     with ExitStack() as stack:
         for site, change in edits.items():
-            module = model.get_submodule(stages.sites[site])
+            module = modules[site]
             if site.endswith(".embed"):
                 handle = module.register_forward_pre_hook(_before(site, change), with_kwargs=True, prepend=True)
             else:
                 handle = module.register_forward_hook(_after(site, change), prepend=True)
             stack.callback(handle.remove)
-        stack.callback(_forget, model)
-        _forget(model)
+        stack.callback(forget, model, changed)
+        forget(model, changed)
         yield
+
+
+def in_front(stages: Stages, sites: Iterable[str]) -> tuple[str, ...]:
+    """Encoders that stand whole in front of a projector, for ``images_once`` where the projector is edited.
+
+    Args:
+        stages: the model's map.
+        sites: that are edited.
+
+    Returns:
+        Names of modules; none where no projector is edited, or where it is a part of the encoder.
+    """
+    edited = [f"{stages.sites[site]}." for site in sites if stages.component(site) == "projector"]
+    towers = stages.components.get("vision", ()) if edited else ()
+    return tuple(name for name in towers if not any(own.startswith(f"{name}.") for own in edited))
 
 
 def replace(value: torch.Tensor) -> Edit:
@@ -64,14 +82,6 @@ def ablate(mean: torch.Tensor | float = 0.0) -> Edit:
 def steer(direction: torch.Tensor, scale: float = 1.0) -> Edit:
     """Add a direction (d,), times ``scale``, to every token."""
     return lambda own: own + scale * direction.to(own)
-
-
-def _forget(model: nn.Module) -> None:
-    """Drop image features that were remembered under other edits."""
-    for module in model.modules():
-        method = vars(module).get(METHOD)
-        while isinstance(method, _Remembering):
-            method.memo, method = None, method.method
 
 
 def _checked(site: str, own: torch.Tensor, change: Edit) -> torch.Tensor:

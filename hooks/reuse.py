@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import update_wrapper
@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_forward_pre_hook
 
-METHOD = "get_image_features"
-"""How transformers names the way from pixels to the language model, in every family that has it in one place."""
+METHOD, FORWARD = "get_image_features", "forward"
+"""How transformers names the way from pixels to the language model, in every family that has it in one place; and a module's own."""
 PLAIN = (torch.Tensor, torch.dtype, torch.device, str, bool, int, float, type(None))
 """What can be compared, and handed out twice; a call that takes or gives anything else is not remembered."""
+_NOTED: list[set[nn.Module]] = []
+"""Of each call that is being computed, the modules that it has passed so far."""
 
 
 @dataclass
@@ -32,7 +35,7 @@ class Reuse:
 
 
 @contextmanager
-def images_once(model: nn.Module) -> Iterator[Reuse]:
+def images_once(model: nn.Module, towers: Sequence[str] = ()) -> Iterator[Reuse]:
     """Compute the image features of consecutive forward passes about the same pixels once, by vision tower and projector.
 
     Every module with a method ``get_image_features`` remembers the last call of it. An equal call is given the same tensors, in
@@ -41,26 +44,42 @@ def images_once(model: nn.Module) -> Iterator[Reuse]:
     Where the prompt enters the method (InstructBLIP's Q-Former), only passes about the same prompt share it.
 
     In a pass that reuses, the sites of vision and projector do not fire: capture them in the first pass, and do not end a pass at
-    one of them. Weights, hooks and precision must stay as they are inside the block. The features stay in memory until it ends.
+    one of them. Weights, hooks and precision must stay as they are inside the block, but for ``hooks.edit.edit``, under which nothing
+    is reused that was computed by way of a module that it changes. The features stay in memory until the block ends.
 
     Args:
         model: the model; left as it was after the block, also after an exception.
+        towers: names of modules whose last output is remembered too, such as an encoder's: while a projector is edited, the features
+            are computed anew from what the encoder gave.
 
     Yields:
         How many calls were computed and how many reused.
     """
     reuse, wrapped = Reuse(), []
     try:
-        for module in model.modules():
-            if callable(getattr(type(module), METHOD, None)):
-                wrapped.append((module, vars(module).get(METHOD)))
-                setattr(module, METHOD, _Remembering(module, getattr(module, METHOD), reuse))
+        holders = [module for module in model.modules() if callable(getattr(type(module), METHOD, None))]
+        wanted = [(module, METHOD, reuse) for module in holders]
+        wanted += [(model.get_submodule(name), FORWARD, Reuse()) for name in dict.fromkeys(towers)]
+        for module, name, counted in wanted:
+            own = vars(module).get(name)
+            setattr(module, name, _Remembering(module, getattr(module, name), counted))
+            wrapped.append((module, name, own))
         yield reuse
     finally:
-        for module, own in wrapped:
-            delattr(module, METHOD)
+        for module, name, own in wrapped:
+            delattr(module, name)
             if own is not None:
-                setattr(module, METHOD, own)
+                setattr(module, name, own)
+
+
+def forget(model: nn.Module, changed: Set[nn.Module]) -> None:
+    """Drop what is remembered of a model and was computed by way of some of its modules."""
+    for module in model.modules():
+        for name in (METHOD, FORWARD):
+            method = vars(module).get(name)
+            while isinstance(method, _Remembering):
+                method.forget(changed)
+                method = method.method
 
 
 @contextmanager
@@ -107,12 +126,24 @@ class _Processing:
         return getattr(self._inner, name)
 
 
+@dataclass(frozen=True)
+class _Memo:
+    """A call of a method."""
+
+    given: Any
+    output: Any
+    versions: list[int]
+    """How often the tensors of the output had changed."""
+    passed: Set[nn.Module]
+    """The modules that took part."""
+
+
 class _Remembering:
     """A method in the place of a module's own, with a memo of its last call."""
 
     def __init__(self, module: nn.Module, method: Callable[..., Any], reuse: Reuse) -> None:
         self.module, self.method, self.reuse = module, method, reuse
-        self.memo: tuple[Any, Any, list[int]] | None = None  # arguments, output, and how often its tensors had changed
+        self.memo: _Memo | None = None
         self.signature = inspect.signature(method)
         update_wrapper(self, method, updated=())  # generation reads the signature
 
@@ -120,9 +151,11 @@ class _Remembering:
         if self.reuse.inside:
             return self.method(*args, **kwargs)
         learns = torch.is_grad_enabled() or any(part.training for part in self.module.modules())
-        if self.memo and not learns and self._is_as_before(args, kwargs) and _versions(self.memo[1]) == self.memo[2]:
+        if self.memo and not learns and self._is_as_before(args, kwargs) and _versions(self.memo.output) == self.memo.versions:
             self.reuse.reused += 1
-            return _rebuilt(self.memo[1])
+            for passed in _NOTED:
+                passed |= self.memo.passed
+            return _rebuilt(self.memo.output)
         self.reuse.computed += 1
         self.reuse.inside = True
         try:
@@ -136,7 +169,7 @@ class _Remembering:
         ``generate`` leaves out what a forward pass gives as it is by default, and says nothing of a cache, which features have not.
         """
         assert self.memo is not None
-        return _equal(*(self._named(*given) for given in (self.memo[0], (args, kwargs))))
+        return _equal(*(self._named(*given) for given in (self.memo.given, (args, kwargs))))
 
     def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         bound = self.signature.bind(*args, **{name: value for name, value in kwargs.items() if name != "use_cache"})
@@ -149,15 +182,38 @@ class _Remembering:
         with torch.inference_mode(False), torch.no_grad():
             key = _rebuilt(given, lambda leaf: leaf.clone() if isinstance(leaf, torch.Tensor) else leaf)
             before, (args, kwargs) = _versions(key), _rebuilt(key)
-            output = self.method(*args, **kwargs)
+            with _noted(self.module) as passed:
+                output = self.method(*args, **kwargs)
         if before != _versions(key) or not all(map(_plain, _leaves((key, output)))):
             return output
-        self.memo = key, output, _versions(output)
+        self.memo = _Memo(key, output, _versions(output), passed)
         return _rebuilt(output)
+
+    def forget(self, changed: Set[nn.Module]) -> None:
+        """Drop the memo if some of these modules took part in it."""
+        if self.memo and changed & self.memo.passed:
+            self.memo = None
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """A copy of the model that is made inside the block has the method of its own."""
         return copy.deepcopy(self.method, memo)
+
+
+@contextmanager
+def _noted(module: nn.Module) -> Iterator[Set[nn.Module]]:
+    """The modules that are called inside the block; all there are where some are compiled, which calls within cannot be seen."""
+    parts = set(module.modules())
+    if any(hasattr(part, "_orig_mod") or getattr(part, "_compiled_call_impl", None) is not None for part in parts):
+        yield parts
+        return
+    passed: set[nn.Module] = set()
+    handle = register_module_forward_pre_hook(lambda called, inputs: passed.add(called))
+    _NOTED.append(passed)
+    try:
+        yield passed
+    finally:
+        _NOTED[:] = [own for own in _NOTED if own is not passed]
+        handle.remove()
 
 
 def _plain(leaf: Any) -> bool:

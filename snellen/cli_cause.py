@@ -8,17 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from snellen import cli_cause_shared as common
+from snellen.cli_cause_shared import Batch, Boot, ModelNamed, Out, Region, RegionAny, Sites, Taxonomy
 from snellen.cli_options import Images, Levels, Loading, Model, Progress, References, Seed, resumable
 
 if TYPE_CHECKING:
     from stimuli.tables import Table
-
-Out = Annotated[Path | None, typer.Option(help="folder for tables, JSON and figures")]
-Region = Annotated[str | None, typer.Option(help="distort a part of each image only: box, ellipse, segment or any")]
-Batch = Annotated[int, typer.Option(help="images per forward pass")]
-Boot = Annotated[int, typer.Option(help="resamples of references")]
-Taxonomy = Annotated[str, typer.Option(help="name or YAML file")]
-Sites = Annotated[str, typer.Option(help="comma-separated, or all")]
 
 
 def patch(
@@ -182,7 +176,7 @@ def attribute(
     images: Images = "embedded",
     references: References = 8,
     levels: Levels = "5",
-    region: Annotated[str, typer.Option(help="distort a part of each image only: box, ellipse, segment or any")] = "any",
+    region: RegionAny = "any",
     methods: Annotated[str | None, typer.Option(help="comma-separated; by default all that the model can do")] = None,
     grid: Annotated[int, typer.Option(help="cells per side of the maps")] = 8,
     curves: Annotated[bool, typer.Option(help="deletion and insertion")] = True,
@@ -227,7 +221,7 @@ def attribute(
 
 def steer(
     site: Annotated[str, typer.Argument(help="where the direction is added, such as projector or llm.2")],
-    model: Annotated[str, typer.Option(help="embedded, embedded-template, a checkpoint folder or a hub id")] = "embedded",
+    model: ModelNamed = "embedded",
     images: Images = "embedded",
     references: References = 20,
     fit_references: Annotated[int, typer.Option(help="other references, that the directions are found on")] = 40,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from hooks.load import Mllm
     from stimuli.tables import Table
     from stimuli.types import StimulusSet
+
+ModelNamed = Annotated[str, typer.Option("--model", help="embedded, embedded-template, a checkpoint folder or a hub id")]
+"""For a command whose argument is something else."""
+_REGION = typer.Option(help="distort a part of each image only: box, ellipse, segment or any")
+Region = Annotated[str | None, _REGION]
+RegionAny = Annotated[str, _REGION]
+Sites = Annotated[str, typer.Option(help="comma-separated, or all")]
+Taxonomy = Annotated[str, typer.Option(help="name or YAML file")]
+Batch = Annotated[int, typer.Option(help="images per forward pass")]
+Boot = Annotated[int, typer.Option(help="resamples of references")]
+Out = Annotated[Path | None, typer.Option(help="folder for tables, JSON and figures")]
 
 EXAMPLES = 6
 """Images whose maps are drawn."""

@@ -59,6 +59,7 @@ def test_shares_are_sums_of_weights(mllm: Mllm) -> None:
     check_sums(mllm)
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "internvl", "idefics3", "paligemma", "gemma3"])
 def test_shares_are_sums_of_weights_in_a_family(family: str, tmp_path: Path) -> None:

@@ -133,7 +133,7 @@ def test_what_the_answer_comes_from_is_found(llava: Mllm, local: StimulusSet, mo
     assert leader_table(found).splitlines()[2].startswith(f"| {found.table[0]['method']} | {found.table[0]['auc']:.3f}")
 
 
-@pytest.mark.parametrize("name", ["llava", "qwen"])
+@pytest.mark.parametrize("name", [pytest.param("llava", marks=pytest.mark.heavy), "qwen"])
 def test_every_method_gives_a_map_and_leaves_the_model(
     name: str, local: StimulusSet, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,6 +212,7 @@ def test_what_cannot_be_attributed_is_refused(llava: Mllm, local: StimulusSet, t
     assert len(local_pairs(local, "paper8")[0]) == 3
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_integrated_gradients_explain_the_change(llava: Mllm, local: StimulusSet) -> None:
     case = case_of(llava, local)
@@ -219,6 +220,7 @@ def test_integrated_gradients_explain_the_change(llava: Mllm, local: StimulusSet
     assert abs(case.gaps["integrated-gradients"]) < 0.05 * np.abs(heat).sum()
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "internvl", "idefics3"])
 def test_families_that_pack_and_tile(family: str, local: StimulusSet, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def local() -> StimulusSet:
     return StimulusSet(found, "local")
 
 
-@pytest.mark.parametrize("name", ["llava", "qwen"])
+@pytest.mark.parametrize("name", [pytest.param("llava", marks=pytest.mark.heavy), "qwen"])
 def test_sites_that_everything_passes_carry_the_whole_change(
     name: str, local: StimulusSet, request: pytest.FixtureRequest
 ) -> None:
@@ -55,6 +55,7 @@ def test_sites_that_everything_passes_carry_the_whole_change(
     assert weights_checksum(mllm.model) == before
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_captums_conductance_comes_to_it(llava: Mllm, local: StimulusSet) -> None:
     """Captum by hand with one answer per call; it takes the gradient at one end of each step, and so needs many."""
@@ -128,6 +129,7 @@ def test_rank_correlation_and_refusals(llava: Mllm, local: StimulusSet) -> None:
         pass
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "internvl", "idefics3"])
 def test_families_that_pack_and_tile(family: str, local: StimulusSet, tmp_path: Path) -> None:

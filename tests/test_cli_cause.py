@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from analysis.attribution.stages import conductance
 from snellen.cli import app
 from snellen.cli_cause_shared import names, numbers, other, sites
 from stimuli.errors import InputError
@@ -39,7 +40,10 @@ COMMANDS: dict[str, tuple[list[str], dict[str, int], set[str]]] = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_command_writes_tables_json_and_figures(command: str, llava_folder: Path, tmp_path: Path) -> None:
+def test_a_command_writes_tables_json_and_figures(
+    command: str, llava_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(conductance.__kwdefaults__, "steps", 2)  # 16 take half a minute
     options, tables, figures = COMMANDS[command]
     done = CliRunner().invoke(app, [command, str(llava_folder), *FEW, *options, "--out", str(tmp_path)])
     assert done.exit_code == 0, done.output

@@ -235,6 +235,7 @@ def test_sites_are_cut_into_what_fits_into_memory() -> None:
     assert chunks({}) == []
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["qwen2_5_vl", "internvl", "idefics3", "llava_next", "mllama", "kosmos-2", "gemma3"])
 def test_other_families_exchange_exactly(name: str, tmp_path: Path) -> None:

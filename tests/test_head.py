@@ -17,6 +17,8 @@ from hooks.load import Mllm, load
 from hooks.quiet import quiet
 from stimuli.errors import InputError
 
+FAMILIES = ("qwen2_5_vl", "internvl", "idefics3", "gemma3", "blip-2", "kosmos-2", "aya_vision", "mllama", "qwen3_vl")
+
 
 def both(mllm: Mllm, found: Head, side: int = 112) -> tuple[torch.Tensor, torch.Tensor]:
     """Logits of the head and of the model for two other images."""
@@ -40,9 +42,7 @@ def test_it_gives_the_models_own_logits(name: str, request: pytest.FixtureReques
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "family", ["qwen2_5_vl", "internvl", "idefics3", "gemma3", "florence2", "blip-2", "kosmos-2", "aya_vision", "mllama", "qwen3_vl"]
-)  # fmt: skip
+@pytest.mark.parametrize("family", ["florence2", *(pytest.param(name, marks=pytest.mark.heavy) for name in FAMILIES)])
 def test_of_every_kind_of_family(family: str, tmp_path: Path) -> None:
     with quiet():
         checkpoints.save(family, tmp_path)

@@ -60,6 +60,7 @@ def test_no_image_gets_through(mllm: Mllm) -> None:
     check_no_image_gets_through(mllm)
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "family", ["qwen2_5_vl", "internvl", "idefics3", "gemma3", "paligemma", "gemma4", "kosmos-2", "blip-2"]

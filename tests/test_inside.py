@@ -71,6 +71,7 @@ def test_unknown_parts_are_named(llava: Mllm) -> None:
         with_parts(llava, ["heads"])
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "internvl", "idefics3", "qwen3_5_moe", "qwen3_vl_moe"])
 def test_every_block_of_a_family_has_both(family: str, tmp_path: Path) -> None:

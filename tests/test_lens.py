@@ -21,6 +21,8 @@ from hooks.quiet import quiet
 from stimuli.errors import InputError
 from stimuli.types import Stimulus, StimulusSet
 
+FAMILIES = ("qwen2_5_vl", "internvl", "idefics3", "gemma3", "mllama")
+
 
 def last_of(mllm: Mllm) -> str:
     return [site for site in mllm.stages.sites if site.startswith("llm.")][-1]
@@ -45,7 +47,7 @@ def test_at_the_end_it_says_what_the_model_says(name: str, six: StimulusSet, req
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["qwen2_5_vl", "internvl", "idefics3", "gemma3", "florence2", "mllama"])
+@pytest.mark.parametrize("family", ["florence2", *(pytest.param(name, marks=pytest.mark.heavy) for name in FAMILIES)])
 def test_at_the_end_of_every_kind_of_family(family: str, six: StimulusSet, tmp_path: Path) -> None:
     with quiet():
         checkpoints.save(family, tmp_path)

@@ -93,7 +93,13 @@ def test_the_image_is_in_the_sequence(llava: Mllm, qwen: Mllm) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("family", "there"), [("mllama", False), ("florence2", False), ("idefics3", True), ("kosmos-2", True)])
+@pytest.mark.parametrize(
+    ("family", "there"),
+    [
+        ("florence2", False),
+        *(pytest.param(*own, marks=pytest.mark.heavy) for own in (("mllama", False), ("idefics3", True), ("kosmos-2", True))),
+    ],
+)
 def test_a_family_whose_image_is_elsewhere(family: str, there: bool, tmp_path: Path) -> None:
     with quiet():
         checkpoints.save(family, tmp_path)

@@ -1,7 +1,6 @@
 """What is taught: balanced classes and words, pairs of severities, replays of the untouched model, and no held-out reference."""
 
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -19,14 +18,11 @@ from tuning.lessons import (
     Lessons,
     own_words,
     prepare,
-    quality_words,
     refuse_held_out,
     replayed,
     whole_sentences,
 )
 from tuning.tuned import _in_order
-
-WORDS = ("excellent", "good", "fair", "poor", "bad")
 
 
 def stimulus(id: str, type: str | None = None, level: int | None = None, reference: str = "r", **more: float) -> Stimulus:
@@ -79,41 +75,6 @@ def test_each_quality_word_is_equally_likely_and_right(lessons: Lessons) -> None
     assert set(counts) == {"excellent", "good", "poor", "bad"} and max(counts.values()) < 1.5 * min(counts.values())
     assert {x.prompt for x in drawn} == {question("quality").prompt}
     assert {(x.stimulus.level, x.answer) for x in drawn} == {(None, "excellent"), (1, "good"), (3, "poor"), (5, "bad")}
-
-
-def test_mos_is_cut_into_five_bins_of_equal_width() -> None:
-    shown = [stimulus(str(mos), "jpeg", 1, mos=mos) for mos in (0.0, 20.0, 20.1, 40.0, 50.0, 61.0, 80.0, 80.1, 100.0)]
-    expected = ["bad", "bad", "poor", "poor", "fair", "good", "good", "excellent", "excellent"]
-    assert quality_words(shown, WORDS) == expected, "a bin ends with its upper edge"
-    assert quality_words([replace(s, mos=(s.mos or 0) / 25 - 7) for s in shown], WORDS) == expected
-    assert quality_words([stimulus("a", mos=3.0), stimulus("b", mos=3.0)], WORDS) == [None, None]
-
-
-@pytest.mark.parametrize(
-    ("levels", "expected"),
-    [
-        ((1, 2, 3, 4, 5), "good fair poor poor bad"),
-        ((1, 3, 5), "good poor bad"),
-        ((2, 4), "good bad"),
-        ((5,), "bad"),
-        ((1,), "good"),
-    ],
-)
-def test_without_mos_of_all_levels_are_spread_over_the_words(levels: tuple[int, ...], expected: str) -> None:
-    shown = [stimulus("clean", mos=4.0), *(stimulus(f"s{v}", "jpeg", v) for v in levels)]
-    assert quality_words(shown, WORDS) == ["excellent", *expected.split()]
-
-
-def test_what_has_no_severity_gets_no_word() -> None:
-    same = Stimulus("same", "r", "mean_shift", 3, is_identity=True)
-    shown = [
-        stimulus("a", "mean_shift", 5),
-        stimulus("b", "jpeg"),
-        same,
-        stimulus("c", "jpeg+mean_shift", 5),
-        stimulus("d", "jpeg", 5),
-    ]
-    assert quality_words(shown, WORDS) == [None, None, "excellent", None, "bad"]
 
 
 def test_partners_are_the_other_levels_of_one_reference_and_type(lessons: Lessons) -> None:

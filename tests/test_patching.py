@@ -1,6 +1,7 @@
 """Exchanges between pairs: a model whose way to the answer is known, agreement with its own raw numbers, and refusals."""
 
 import copy
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from analysis import patching_runs
 from analysis.choice import choice
 from analysis.patching import Patching, patch
 from analysis.patching_runs import _refuse_tokens, strangers
@@ -135,6 +137,28 @@ def test_the_region_is_exchanged_alone_and_is_all_that_differs_at_the_input(llav
     assert found.row("vision.embed", "region")["n"] == 3 and found.row("vision.embed", "image")["n"] == 4
     without = patch(llava, local(0), sites=["vision.embed"], sets=["region", "image"], controls=False, **QUIET)
     assert {row["set"] for row in without.table} == {"image"}
+
+
+@pytest.mark.parametrize(("name", "saved"), [("llava", 3), ("qwen", 2)])
+def test_what_lies_in_front_of_a_site_is_computed_once_and_changes_nothing(
+    name: str, saved: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tower runs for the exchange inside it and for the next site; where the projector is a part of it, once more."""
+    mllm: Mllm = request.getfixturevalue(name)
+    sites = ["vision.1", "projector", "llm.embed", "llm.0", "llm.1"]
+    how: dict[str, Any] = {"sites": sites, "sets": ["image"], "controls": False, "directions": ["forward"], **QUIET}
+    fired: list[int] = []
+    handle = mllm.model.get_submodule(mllm.stages.sites["vision.0"]).register_forward_hook(lambda *_: fired.append(1))
+    try:
+        once = patch(mllm, local(), **how)
+        seldom = len(fired)
+        monkeypatch.setattr(patching_runs, "images_once", lambda *_: nullcontext())
+        often = patch(mllm, local(), **how)
+    finally:
+        handle.remove()
+    assert len(fired) - 2 * seldom == saved
+    for key, values in once.patched.items():
+        assert np.array_equal(values, often.patched[key], equal_nan=True), key
 
 
 def test_strangers_are_taken_once_each_where_possible() -> None:

@@ -1,5 +1,6 @@
 """Steering towards a word makes the model say it, dose by dose; nothing else changes, and nothing is left behind."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from analysis import steering_runs
 from analysis.choice import choice, images_of
 from analysis.steering import Steering, dose_response, steering_directions
 from analysis.steering_runs import Arm, Runs
@@ -217,6 +219,25 @@ def test_a_dose_beyond_what_the_tokens_have_is_said(llava: Mllm) -> None:
     assert any("drawn evenly" in note for note in found.notes)
 
 
+@pytest.mark.parametrize(("site", "saves"), [("llm.0", True), ("projector", True), ("vision.1", False)])
+def test_what_lies_in_front_of_the_site_is_computed_once_and_changes_nothing(
+    site: str, saves: bool, llava: Mllm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two doses, each asked and described; a tower that is steered runs every time."""
+    own = given_directions({"blur": np.ones(llava.stages.widths[site] or 0)}, site=site)
+    how: dict[str, Any] = {"site": site, "doses": (1,), "shown": "clean", "controls": [], "content": (1,), **QUIET}
+    fired: list[int] = []
+    handle = llava.model.get_submodule(llava.stages.sites["vision.0"]).register_forward_hook(lambda *_: fired.append(1))
+    try:
+        found = dose_response(llava, some(10, 2), own, **how)
+        seldom = len(fired)
+        monkeypatch.setattr(steering_runs, "images_once", lambda *_: nullcontext())
+        plain = dose_response(llava, some(10, 2), own, **how)
+    finally:
+        handle.remove()
+    assert found.table == plain.table and (len(fired) - 2 * seldom > 0) is saves
+
+
 # ---- numbers -----------------------------------------------------------------------------------------------------------------
 
 
@@ -288,6 +309,7 @@ def test_what_cannot_be_steered_is_refused(llava: Mllm) -> None:
 # ---- real answers, and other families ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 def test_a_healthy_model_says_what_it_is_steered_to_and_still_sees_the_content(tmp_path: Path) -> None:
     model = healthy.healthy(healthy.BASES[0], tmp_path, kept=KEPT)
@@ -311,6 +333,7 @@ def test_a_healthy_model_says_what_it_is_steered_to_and_still_sees_the_content(t
     assert taken[1]["probability"] > 0.9 > 0.5 > taken[0]["probability"], "and takes it back where it is"
 
 
+@pytest.mark.heavy
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["qwen2_5_vl", "internvl", "idefics3"])
 def test_families_are_steered_at_every_kind_of_site(family: str, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from stimuli.errors import InputError
 from stimuli.questions import question
 from stimuli.taxonomy import taxonomy as load_taxonomy
 from stimuli.types import Images, Stimulus
+from tuning.ladders import ladder, quality_words
 
 REPLAYED = ("describe", "quality")
 CORRELATED = 8
@@ -46,7 +47,7 @@ class Lesson:
 
     def paired(self, other: Lesson) -> bool:
         """Whether the two show one reference and one type at two levels, of which the higher is the more severe."""
-        own, its = _ladder(self.stimulus), _ladder(other.stimulus)
+        own, its = ladder(self.stimulus), ladder(other.stimulus)
         both = self.kind == other.kind == "answer" and self.target == other.target
         return both and own is not None and own == its and self.stimulus.level != other.stimulus.level
 
@@ -174,20 +175,9 @@ def prepare(
     return Lessons(by_class, tuple(replays), wordings, _rated(stimuli), tuple(map(_partners, by_class)))
 
 
-def _ladder(stimulus: Stimulus) -> tuple[str, str] | None:
-    """Reference and type of a stimulus whose level is a severity; None for clean images, identities and signed types."""
-    from stimuli.distortions import TYPES
-
-    s = stimulus
-    if s.type is None or s.level is None or s.is_identity:
-        return None
-    signed = any(part in TYPES and TYPES[part].neutral is not None for part in s.type.split("+"))
-    return None if signed else (s.reference, s.type)
-
-
 def _partners(own: Sequence[Lesson]) -> tuple[tuple[int, ...], ...]:
     ladders: dict[tuple[str, str] | None, list[int]] = {}
-    keys = [_ladder(lesson.stimulus) for lesson in own]
+    keys = [ladder(lesson.stimulus) for lesson in own]
     for i, key in enumerate(keys):
         ladders.setdefault(key, []).append(i)
     return tuple(
@@ -204,37 +194,6 @@ def _rated(stimuli: Sequence[Stimulus]) -> tuple[tuple[Lesson, ...], ...]:
     return tuple(
         tuple(Lesson(s, asked.prompt, asked.options[word], -1, "quality") for s in own) for word, own in found.items() if own
     )
-
-
-def quality_words(stimuli: Sequence[Stimulus], words: Sequence[str]) -> list[str | None]:
-    """The quality word of each stimulus.
-
-    Where all have a MOS, by five bins of equal width from the least to the greatest, as Q-Align (Wu et al. 2023). Else by
-    severity, ours: a clean image is the best, and from the lowest to the highest level that occurs, levels go evenly over the
-    other words (a set of one level keeps its place among 1 to 5). Signed types, whose level is no severity, get none.
-
-    Args:
-        stimuli: of any set.
-        words: from best to worst.
-
-    Returns:
-        None where neither is known, or all have one MOS.
-    """
-    known = [s.mos for s in stimuli if s.mos is not None]
-    if len(known) == len(stimuli):
-        least, width = min(known), (max(known) - min(known)) / len(words)
-        bins = [math.ceil((mos - least) / width - 1e-9) if width else 0 for mos in known]
-        return [words[-max(1, bin)] if width else None for bin in bins]
-    levels = [s.level for s in stimuli if s.level is not None and _ladder(s)]
-    low, high = min(levels, default=1), max(levels, default=5)
-    low, high = (low, high) if high > low else (min(1, low), max(5, high))
-    last = len(words) - 2
-    return [
-        words[0] if s.type is None or s.is_identity
-        else words[1 + math.floor(last * (s.level - low) / (high - low) + 0.5)] if s.level is not None and _ladder(s)
-        else None
-        for s in stimuli
-    ]  # fmt: skip
 
 
 def refuse_held_out(stimuli: Sequence[Stimulus], held_out: Collection[str]) -> None:
