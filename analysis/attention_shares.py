@@ -234,7 +234,7 @@ def _region_row(region: _Region | None, i: int, j: int) -> Row:
         if own is not None:
             row |= _told(name, own[0][i, j], own[1][:, i, j])
     if region.beyond is not None:
-        row["p"] = difference(region.beyond[0][i, j], region.beyond[1][:, i, j]).p
+        row["p"] = difference(region.beyond[0][i, j], region.beyond[1][:, i, j], region.references).p
     return row
 
 

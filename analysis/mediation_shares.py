@@ -76,7 +76,9 @@ def shares(
     none, all_ = np.zeros(len(gap)), np.ones(len(gap))
     ways = [np.stack([none, *(own[side] for own in reached.values()), all_]) for side in (0, 1)]
     parts = np.mean([np.diff(way, axis=0) for way in ways], axis=0)  # (components, 1 + n_boot)
-    rows = [_row(name, ends.get(name), reached.get(name, [all_, all_]), parts, i) for i, name in enumerate(names)]
+    rows = [
+        _row(name, ends.get(name), reached.get(name, [all_, all_]), parts, i, len(set(groups))) for i, name in enumerate(names)
+    ]
     sound = whole.low > 0 and all(abs(row["restored"] - row["spoilt"]) <= APART for row in rows)
     return Mediation(_adjusted(rows), total, _largest(rows) if sound else None, ids)
 
@@ -122,7 +124,7 @@ def loss_by_arms(base: Answers, arms: Mapping[str, Sequence[Answers]], n_boot: i
     if not whole.low > 0:
         return [{**_blank(name, None), "accuracy": float(best[name][0])} for name in names[::-1]]
     parts = np.diff(np.stack(draws), axis=0) / np.where(gap > 0, gap, np.nan)
-    rows = [{**_row(name, None, [], parts, i), "accuracy": float(best[name][0])} for i, name in enumerate(names)]
+    rows = [{**_row(name, None, [], parts, i, count), "accuracy": float(best[name][0])} for i, name in enumerate(names)]
     return _adjusted(rows)[::-1]
 
 
@@ -151,11 +153,11 @@ def _blank(name: str, site: str | None) -> Row:
     return {"component": name, "site": site, **columns}
 
 
-def _row(name: str, site: str | None, reached: Sequence[np.ndarray], parts: np.ndarray, i: int) -> Row:
+def _row(name: str, site: str | None, reached: Sequence[np.ndarray], parts: np.ndarray, i: int, references: int) -> Row:
     others = np.delete(parts, i, 0)
     ahead = parts[i] - (others.max(0) if len(others) else 0.0)
     restored, spoilt = (float(own[0]) for own in reached) if reached else (None, None)
-    p = difference(float(ahead[0]), ahead[1:]).p
+    p = difference(float(ahead[0]), ahead[1:], references).p
     about: Row = {"component": name, "site": site, "restored": restored, "spoilt": spoilt}
     return {**about, **_spread("share", parts[i]), **_spread("beyond_next", ahead), "p": p}
 

@@ -8,7 +8,7 @@ p_low) where the receiver is the low one (Meng et al. 2022; Zhang and Nanda 2024
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -111,17 +111,8 @@ def ratio(part: np.ndarray, whole: np.ndarray, groups: Sequence[str] | np.ndarra
 
 
 def _mean(values: np.ndarray, groups: Sequence[str] | np.ndarray, how: Resampling) -> Difference:
-    found = difference(float(values.mean()) + 0.0, _sums(values, groups, how) / _sums(np.ones(len(values)), groups, how))
-    return replace(found, p=max(found.p, least_p(len(set(np.asarray(groups).tolist())))))
-
-
-def least_p(groups: int) -> float:
-    """The least two-sided p that so many groups can give: that of the exact sign test, all of them on one side.
-
-    The bootstrap knows no such bound: of three references on the same side, which chance does in one of four cases, it makes as small a p
-    as there are resamples.
-    """
-    return float(2.0 ** (1 - groups))
+    draws = _sums(values, groups, how) / _sums(np.ones(len(values)), groups, how)
+    return difference(float(values.mean()) + 0.0, draws, len(set(np.asarray(groups).tolist())))
 
 
 def _sums(values: np.ndarray, groups: Sequence[str] | np.ndarray, how: Resampling) -> np.ndarray:

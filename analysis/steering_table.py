@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from probes.intervals import Difference, Interval, difference, group_counts, holm, interval, resamples
+from probes.intervals import Interval, difference, group_counts, holm, interval, resamples
 from stimuli.tables import Row, Table
 
 ALL = "all"
@@ -106,7 +106,7 @@ def dose_rows(series: Series, how: Bootstrap) -> Table:
                 continue
             value, draws = changes[name][0][at], changes[name][1][:, at]
             told = at != zero and bool(np.isfinite(draws).any())
-            own = _bounded(difference(float(value), draws), row["references"]) if told else None
+            own = difference(float(value), draws, row["references"]) if told else None
             if name == "probability":
                 row |= {**_spread("change", own, short=True), "p": None if own is None else own.p}
             else:
@@ -123,7 +123,7 @@ def slope_row(series: Series, controls: Sequence[Series], how: Bootstrap) -> Row
     """
     count = len(set(series.groups.tolist()))
     value, draws = how.means(series.slopes()[:, None], series.groups)
-    found = _bounded(difference(float(value[0]), draws[:, 0]), count)
+    found = difference(float(value[0]), draws[:, 0], count)
     contrast, odds = how.means(series.slopes("contrast")[:, None], series.groups)
     mean, means = how.means(series.changes("probability").T, series.groups)
     row: Row = {"class": series.label, "kind": series.kind, "like": series.like, "n": len(series.groups), "references": count}
@@ -134,7 +134,7 @@ def slope_row(series: Series, controls: Sequence[Series], how: Bootstrap) -> Row
     row["rising"] = float(np.mean(np.diff(mean) > 0))
     for control in controls:
         value, draws = how.means((series.slopes() - control.slopes())[:, None], series.groups)
-        beyond = _bounded(difference(float(value[0]), draws[:, 0]), count)
+        beyond = difference(float(value[0]), draws[:, 0], count)
         row |= {f"{control.kind}_slope": float(control.slopes().mean()), **_spread(f"beyond_{control.kind}", beyond)}
         row[f"beyond_{control.kind}_p"] = beyond.p
     return row
@@ -149,11 +149,6 @@ def _ranked(means: np.ndarray) -> np.ndarray:
     order = np.arange(means.shape[1]) - (means.shape[1] - 1) / 2
     size = np.linalg.norm(ranks, axis=1) * np.linalg.norm(order)
     return np.asarray(np.divide(ranks @ order, size, out=np.zeros(len(means)), where=size > 0))
-
-
-def _bounded(found: Difference, references: int) -> Difference:
-    """With a p no smaller than that of the exact sign test, all references on one side; a bootstrap knows no such bound."""
-    return replace(found, p=max(found.p, 2.0 ** (1 - references)))
 
 
 def _spread(name: str, found: Interval | None, *, short: bool = False) -> Row:

@@ -120,7 +120,7 @@ def balanced_difference(
     _, n_groups = group_counts(groups)
     weights = np.vstack([np.ones((1, n_groups)), resamples(n_groups, n_boot, seed)])
     change = balanced_accuracies(after, labels, groups, weights) - balanced_accuracies(before, labels, groups, weights)
-    return difference(float(change[0]), _widened(float(change[0]), change[1:], folds))
+    return difference(float(change[0]), _widened(float(change[0]), change[1:], folds), n_groups)
 
 
 def group_bootstrap(
@@ -141,9 +141,9 @@ def paired_difference(
     folds: int | None = None,
 ) -> Difference:
     """Mean of after − before, (n,) each, with interval and p over groups; ``folds`` as in ``balanced_interval``."""
-    change = np.asarray(after, float) - np.asarray(before, float)
-    value, draws = _means(change, np.asarray(groups), n_boot, seed)
-    return difference(value, value + widening(folds) * (draws - value))
+    change, groups = np.asarray(after, float) - np.asarray(before, float), np.asarray(groups)
+    value, draws = _means(change, groups, n_boot, seed)
+    return difference(value, value + widening(folds) * (draws - value), len(np.unique(groups[np.isfinite(change)])))
 
 
 def resampled_rows(groups: Sequence[str] | np.ndarray, n_boot: int = 1000, seed: int = 0) -> Iterator[np.ndarray]:
@@ -159,11 +159,23 @@ def interval(value: float, draws: Sequence[float] | np.ndarray) -> Interval:
     return _interval(float(value), np.asarray(draws, float))
 
 
-def difference(value: float, draws: Sequence[float] | np.ndarray) -> Difference:
-    """A difference with the interval of its resampled values and their two-sided p, never 0 (Davison and Hinkley 1997, 4.2)."""
+def difference(value: float, draws: Sequence[float] | np.ndarray, groups: int | None = None) -> Difference:
+    """A difference with the interval of its resampled values and their two-sided p, never 0 (Davison and Hinkley 1997, 4.2).
+
+    The p is no smaller than so many ``groups`` can give (``least_p``), which a bootstrap does not know by itself.
+    """
     found, own = _interval(float(value), np.asarray(draws, float)), np.asarray(draws, float)
     rarer = min(float(np.sum(~(own > 0))), float(np.sum(~(own < 0))))  # NaN counts on both sides
-    return Difference(found.value, found.low, found.high, min(1.0, 2 * (rarer + 1) / (len(own) + 1)))
+    least = 0.0 if groups is None else least_p(groups)
+    return Difference(found.value, found.low, found.high, min(1.0, max(least, 2 * (rarer + 1) / (len(own) + 1))))
+
+
+def least_p(groups: int) -> float:
+    """The least two-sided p that so many groups can give: that of the exact sign test, all of them on one side.
+
+    Of three references on the same side, which chance does in one of four cases, a bootstrap makes as small a p as there are resamples.
+    """
+    return float(min(1.0, 2.0 ** (1 - groups)))
 
 
 def enough(n_boot: int, tests: int) -> int:

@@ -11,6 +11,7 @@ from probes.intervals import (
     group_bootstrap,
     holm,
     interval,
+    least_p,
     paired_difference,
     permutation_p,
     resampled_rows,
@@ -182,3 +183,15 @@ def test_enough_resamples_for_one_of_many_tests_to_pass_holm() -> None:
         n = enough(1000, tests)
         assert n >= 1000 and holm([2 / (n + 1), *[1.0] * (tests - 1)])[0] < 0.05
     assert enough(5, 1) < 1000 and enough(1000, 3) == 1000
+
+
+def test_few_groups_on_one_side_prove_no_more_than_the_sign_test() -> None:
+    groups = np.repeat(["a", "b", "c"], 4)
+    before, after = np.zeros(12), np.ones(12)
+    assert paired_difference(before, after, groups).p == least_p(3) == 0.25
+    only_two = np.where(groups == "c", np.nan, after)
+    assert paired_difference(before, only_two, groups).p == least_p(2) == 0.5
+    labels = np.tile([0, 1, 0, 1], 3)
+    assert balanced_difference(before, after, labels, groups).p == 0.25
+    many = np.arange(30)
+    assert paired_difference(np.zeros(30), np.ones(30), many, 1000).p == 2 / 1001

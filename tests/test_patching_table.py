@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from analysis.patching_table import Resampling, corrected, exchange_row, least_p, ratio
-from probes.intervals import resampled_rows
+from analysis.patching_table import Resampling, corrected, exchange_row, ratio
+from probes.intervals import least_p, resampled_rows
 
 HOW = Resampling(400, 3)
 GROUPS = np.repeat([f"r{i}" for i in range(8)], 3)
