@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.distance_measures import ALL, BALANCED, RATIOS, UNCENTRED, factor, left_out, measured_once
 from analysis.distance_table import References, adjust, bounds, draws_by_class, number, twins, widened
-from probes.intervals import widening
+from probes.intervals import least_p, widening
 from stimuli.errors import InputError
 from stimuli.tables import Table
 
@@ -27,12 +27,13 @@ MEMORY = 200e6
 def compare(before: Distances, after: Distances, n_boot: int = 1000, seed: int = 0) -> Table:
     """Change per site, class and measure, paired over the stimuli that both have.
 
-    ``p`` is two-sided, from ``n_boot`` resamples of ``references``; ``p_holm`` is Holm's over the site × class rows of a measure, sites
-    of equal values in both models (``twins``) counted once. There are at least 100 resamples per such row, as far as memory allows
-    (``MEMORY``), since with fewer no adjusted p could be small; ``n_boot`` in the rows is how many there were. ``relative_change`` is
-    change / |before|, given for distances whose zero means something (not for margins and shares, nor for ``whitened``, whose unit moves)
-    and only where the interval of the value before excludes 0 (only then is Fieller's interval of a ratio bounded, 1954); its interval
-    is from the same resamples. Each model's vision sites are mapped by its own map, so that their change is also the map's.
+    ``p`` is two-sided, from ``n_boot`` resamples of ``references`` and no smaller than so many can give (``least_p``); ``p_holm`` is
+    Holm's over the site × class rows of a measure, sites of equal values in both models (``twins``) counted once. There are at least 100
+    resamples per such row, as far as memory allows (``MEMORY``), since with fewer no adjusted p could be small; ``n_boot`` in the rows is
+    how many there were. ``relative_change`` is change / |before|, given for distances whose zero means something (not for margins and
+    shares, nor for ``whitened``, whose unit moves) and only where the interval of the value before excludes 0 (only then is Fieller's
+    interval of a ratio bounded, 1954); its interval is from the same resamples. Each model's vision sites are mapped by its own map, so
+    that their change is also the map's.
 
     Centred and whitened values rest on all the stimuli measured, so that where the two are of different stimuli only ``cosine`` and
     ``token_cosine`` are compared.
@@ -75,7 +76,9 @@ def compare(before: Distances, after: Distances, n_boot: int = 1000, seed: int =
             about = {"site": site, "space": before.space(site), "class": label}
             for row in _changes(about, old[label], new[label], *factors):
                 there = kept[row["measure"]]
-                rows.append({**row, "n": int(there.sum()), "references": references.counts(there), "n_boot": references.n_boot})
+                count = references.counts(there)
+                p = row["p"] if row["p"] is None else max(row["p"], least_p(count))
+                rows.append({**row, "p": p, "n": int(there.sum()), "references": count, "n_boot": references.n_boot})
     for name in dict.fromkeys(row["measure"] for row in rows):
         adjust([row for row in rows if row["measure"] == name], "p", "p_holm", twin)
     return rows

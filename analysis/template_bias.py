@@ -153,11 +153,11 @@ def score_residuals(
     for name in names:
         own = kind[keep] == name
         draws, outside = _residuals(score[keep], severe[keep], own, sample)
-        value = told(draws)
+        value, references = told(draws), len(np.unique(sample.number[own]))
         rows.append({
-            "type": name, "n": int(own.sum()), "references": len(np.unique(sample.number[own])),
+            "type": name, "n": int(own.sum()), "references": references,
             "unparsed": float(np.isnan(score[kind == name]).mean()), "outside": outside,
-            "residual": value.value, "low": value.low, "high": value.high, "p": difference(draws[0], draws[1:]).p,
+            "residual": value.value, "low": value.low, "high": value.high, "p": difference(draws[0], draws[1:], references).p,
         })  # fmt: skip
     return [{**row, "p_holm": p} for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True)]
 

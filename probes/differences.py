@@ -67,7 +67,7 @@ def site_differences(
         groups: (n,) references.
         against: ``best``, ``previous`` or a site.
         folds: how many folds the hits come from, for ``probes.intervals.widening``; None for answers.
-        n_boot: resamples; many, since the smallest p is 2/(n_boot + 1) and Holm multiplies it by the number of sites.
+        n_boot: resamples; many, since the smallest p is 2/(n_boot + 1) (and that of ``least_p``) and Holm multiplies it by the number of sites.
         seed: of the resamples.
 
     Returns:
@@ -91,7 +91,7 @@ def site_differences(
     adjusted = max_t(change[0], change[1:], wide)
     rows: Table = []
     for (site, other), column, p_max in zip(pairs, change.T, adjusted, strict=True):
-        found = difference(float(column[0]), column[0] + wide * (column[1:] - column[0]))
+        found = difference(float(column[0]), column[0] + wide * (column[1:] - column[0]), len(np.unique(groups)))
         row = {"site": names[site], "against": names[other], "score": float(scores[0, site]), "change": found.value}
         rows.append({**row, "low": found.low, "high": found.high, "p": found.p, "p_max": float(p_max)})
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
