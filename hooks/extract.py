@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from hooks.loop import Loop
 from hooks.meter import sentence
 from hooks.passes import INPUT_SITES, Passes
 from hooks.pool import Pooling, pooling
+from hooks.scratch import Scratch
 from hooks.store import Store
 from hooks.writer import Writer
 from stimuli.errors import InputError
@@ -66,7 +66,7 @@ def extract(
         pool: what is kept of a stimulus's rows: ``mean`` or ``max`` over the image's tokens, the ``last`` prompt position,
             ``cls``, ``grid:G`` (means over G × G cells of the image), ``none`` (all the image's tokens), ``random:K`` (so many
             of them) or ``stride:K`` (every K-th).
-        out: folder; a temporary one by default.
+        out: folder; by default a temporary one, which goes with the store and what was read of it.
         prompt: the question asked with each image; the distortion question by default. Several, by name, give each site of the
             language model once per prompt, as ``llm.3@name``.
         batch_size: stimuli per forward pass.
@@ -91,7 +91,8 @@ def extract(
     wanted = _sites(mllm, sites, how)
     stored = _dtype(dtype)
     mine = ranks.checked(rank, world_size, job)
-    folder = Path(out) if out is not None else Path(tempfile.mkdtemp(prefix="snellen-"))
+    scratch = Scratch() if out is None else None
+    folder = scratch.path if scratch else Path(str(out))
     writer = Writer(folder, _config(mllm, wanted, how, prompts, dtype, seed), rank)
     blocks = ranks.blocks(folder, mine, ids, writer.done, batch_size)
     there = len(writer.done.intersection(ids))
@@ -106,7 +107,7 @@ def extract(
         run(ahead(shown, maker, workers, mllm.device.type == "cuda"), passes, maker, bar)
     if progress and count:
         _tell(run.summary, run.left_out)
-    return Store(folder)
+    return Store(folder, keeper=scratch)
 
 
 def ids_of(stimuli: Sequence[Stimulus]) -> list[str]:

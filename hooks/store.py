@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,8 @@ class Activations:
     """The rows as they lie in the files, memory-mapped: one array, or one per file; bfloat16 as its bits (uint16)."""
     offsets: np.ndarray | None = None
     """int64 (n + 1,): where each stimulus's rows start, at a site with several rows per stimulus; else None."""
+    keeper: Any = field(default=None, repr=False)
+    """What keeps the files there while this is in use: a ``hooks.scratch.Scratch``, if anything."""
 
     @cached_property
     def values(self) -> np.ndarray:
@@ -77,13 +79,17 @@ class Activations:
 class Store:
     """Activations on disk, by site and stimulus id."""
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, keeper: Any = None) -> None:
         """Open a folder.
+
+        Args:
+            folder: of the store.
+            keeper: kept as long as the store and what is read of it; the ``hooks.scratch.Scratch`` of a temporary folder.
 
         Raises:
             InputError: the folder holds no activations, or those of another version of the format.
         """
-        self.folder = Path(folder)
+        self.folder, self._keeper = Path(folder), keeper
         self.config: dict[str, Any] = recipe(self.folder)
         self._load()
 
@@ -161,7 +167,7 @@ class Store:
         counts = [count for _, count in found if count is not None]
         values = [value for value, _ in found]
         bounds = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64) if counts else None
-        return Activations(self.ids, values, bounds)
+        return Activations(self.ids, values, bounds, self._keeper)
 
     def verify(self) -> list[str]:
         """What is wrong with the files, one sentence each; empty if every checksum holds."""
