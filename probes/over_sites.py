@@ -65,6 +65,24 @@ def over_sites(
     return table
 
 
+def best_site(table: Table, component: str | None = None) -> str | None:
+    """The site of the highest score.
+
+    Args:
+        table: of ``over_sites``, with ``score``.
+        component: whose sites; by default the model's own (``COMPONENTS``), neither what precedes its first weight nor baselines. Where no
+            site bears such a name, as in features of another tool, all but baselines.
+
+    Returns:
+        The site; dead ends do not count. None if there is none.
+    """
+    alive = [row for row in table if not row.get("dead_end")]
+    own = [row for row in alive if row["component"] in (COMPONENTS if component is None else (component,))]
+    if not own and component is None and not any(row["component"] in COMPONENTS for row in table):
+        own = [row for row in alive if row["component"] != "baseline"]
+    return max(own, key=lambda row: row["score"])["site"] if own else None
+
+
 def component(site: str) -> str:
     """``vision``, ``projector`` or ``llm``; ``input`` before the first weight, ``baseline`` beside the model."""
     if site.startswith(BASELINE):

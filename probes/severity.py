@@ -12,7 +12,7 @@ from hooks.store import Activations
 from probes import linear, ordinal, ridge, weighted
 from probes.controls import content_accuracy, shuffled_labels
 from probes.intervals import Difference, Interval, group_counts, resamples
-from probes.over_sites import COMPONENTS, over_sites
+from probes.over_sites import best_site, over_sites
 from probes.resampled import score_change, score_interval
 from probes.splits import Fold, grouped_folds
 from probes.targets import Labels, Readable, Target, target_of
@@ -61,10 +61,8 @@ class SeverityResult(Result):
         return next(row for row in self.table if row["site"] == site)
 
     def best(self, component: str | None = None) -> str | None:
-        """The site of the highest score, of one component or of all; dead ends do not count."""
-        asked = COMPONENTS if component is None else (component,)
-        rows = [row for row in self.table if row["component"] in asked and not row.get("dead_end")]
-        return max(rows, key=lambda row: row["score"])["site"] if rows else None
+        """The site of the highest score, of one component or of all; see ``probes.over_sites.best_site``."""
+        return best_site(self.table, component)
 
     def compare(self, a: str, b: str) -> Difference:
         """Change in SRCC from site ``a`` to site ``b``, paired over the same stimuli."""

@@ -13,7 +13,7 @@ from probes.cells import DISTORTED, Cells, cells_of
 from probes.intervals import Difference, group_bootstrap, paired_difference
 from probes.linear import LinearProbe, fit
 from probes.map_scores import SCORES, best_threshold, scores
-from probes.over_sites import BASELINE, COMPONENTS, over_sites
+from probes.over_sites import BASELINE, best_site, over_sites
 from probes.splits import Fold, grouped_folds
 from probes.targets import Readable
 from stimuli.results import Result
@@ -70,10 +70,8 @@ class MapsResult(Result):
         return np.asarray(self.maps[site][self.ids.index(id)])
 
     def best(self, component: str | None = None) -> str | None:
-        """The site of the highest score, of one component or of all; dead ends do not count."""
-        asked = COMPONENTS if component is None else (component,)
-        rows = [row for row in self.table if row["component"] in asked and not row.get("dead_end")]
-        return max(rows, key=lambda row: row["score"])["site"] if rows else None
+        """The site of the highest score, of one component or of all; see ``probes.over_sites.best_site``."""
+        return best_site(self.table, component)
 
     def compare(self, a: str, b: str, score: str = "auc") -> Difference:
         """Change from site ``a`` to site ``b``, paired over the same images."""

@@ -14,7 +14,7 @@ from probes.controls import content_accuracy, shuffled_labels
 from probes.differences import best_sites, site_differences
 from probes.intervals import Difference, Interval, balanced_difference, balanced_interval, holm
 from probes.linear import PENALTIES, Prediction, fit_predict
-from probes.over_sites import COMPONENTS, over_sites
+from probes.over_sites import best_site, over_sites
 from probes.splits import Fold, repeated_folds
 from probes.targets import Labels, Readable, Target, target_of
 from stimuli.errors import InputError
@@ -57,10 +57,8 @@ class SweepResult(Result):
         return self.repeated[site] if site in self.repeated else np.asarray(self.predictions[site].predicted == self.labels)
 
     def best(self, component: str | None = None) -> str | None:
-        """The site of the highest score, of one component or of all; dead ends do not count."""
-        asked = COMPONENTS if component is None else (component,)
-        rows = [r for r in self.table if r["component"] in asked and not r.get("dead_end")]
-        return max(rows, key=lambda row: row["score"])["site"] if rows else None
+        """The site of the highest score, of one component or of all; see ``probes.over_sites.best_site``."""
+        return best_site(self.table, component)
 
     def compare(self, a: str, b: str) -> Difference:
         """Change in score from site ``a`` to site ``b``, paired over the same stimuli."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from snellen.cli_options import Images, Levels, Loading, Model, Progress, References, Seed, resumable, shared, whole_numbers
+from snellen.cli_output import FOUND, Failing
+
+if TYPE_CHECKING:
+    from hooks.store import Store
 
 Folder = Annotated[Path, typer.Argument(help="folder of activations")]
 
@@ -38,7 +42,7 @@ def extract(
     strict: Annotated[bool, typer.Option("--strict", help="stop at the first stimulus that would be left out")] = False,
     load: Loading = None,
     progress: Progress = True,
-) -> None:
+) -> dict[str, Any]:
     """Store the activations of a set of stimuli.
 
     Examples:  snellen extract embedded --out runs/a --sites vision.3,projector
@@ -62,13 +66,14 @@ def extract(
     typer.echo(
         f"{len(store.ids)} stimuli, {len(store.sites)} sites, {store.bytes / 1e6:.1f} MB in {out}; {len(store.skipped)} left out"
     )
+    return {**_about(store), "left_out": store.skipped, "run": store.runs[-1] if store.runs else None}
 
 
 def verify(
     folder: Annotated[Path, typer.Argument(help="folder of activations, or of an exam")],
     drop: Annotated[bool, typer.Option("--drop", help="take out what is damaged; extract computes it anew")] = False,
     progress: Progress = True,
-) -> None:
+) -> dict[str, Any]:
     """Check stored activations against their checksums.
 
     Examples:  snellen verify runs/demo
@@ -82,15 +87,17 @@ def verify(
     typer.echo(f"{checked} folders of activations checked, {len(problems)} problems")
     if dropped:
         typer.echo(f"{dropped} stimuli taken out; run the extraction again to compute them anew")
+    result = {"checked": checked, "problems": problems, "dropped": dropped}
     if problems and not drop:
-        raise typer.Exit(1)
+        raise Failing(FOUND, result)
+    return result
 
 
 def compact(
     folder: Folder,
     force: Annotated[bool, typer.Option("--force", help="also if a run on another machine never finished")] = False,
     progress: Progress = True,
-) -> None:
+) -> dict[str, Any]:
     """Put the files of a folder of activations together, as few as hold them, so that each site reads as one memory map.
 
     Example:  snellen compact runs/a
@@ -100,12 +107,13 @@ def compact(
     store = run(folder, force=force, progress=progress)
     files = len(list(folder.rglob("*.safetensors")))
     typer.echo(f"{len(store.ids)} stimuli, {store.bytes / 1e6:.1f} MB in {files} files")
+    return {**_about(store), "files": files}
 
 
 def merge(
     folders: Annotated[list[Path], typer.Argument(help="folders of activations of one recipe")],
     out: Annotated[Path, typer.Option(help="folder to join them in; the sources stay as they are")],
-) -> None:
+) -> dict[str, Any]:
     """Join folders of activations of the same model, sites and pooling.
 
     Example:  snellen merge disk1/a disk2/a --out runs/a
@@ -114,6 +122,7 @@ def merge(
 
     store = run(list(folders), out)
     typer.echo(f"{len(store.ids)} stimuli, {store.bytes / 1e6:.1f} MB in {out}")
+    return {**_about(store), "sources": len(folders)}
 
 
 def export(
@@ -134,6 +143,11 @@ def export(
     done = run(open_store(store), to, wanted, sites=None if sites is None else sites.split(","))
     typer.echo(f"{done.stimuli} stimuli, {len(done.sites)} sites, {done.bytes / 1e6:.1f} MB in {done.folder}")
     return {"folder": str(done.folder), "sites": list(done.sites), "stimuli": done.stimuli, "bytes": done.bytes}
+
+
+def _about(store: Store) -> dict[str, Any]:
+    """What machines are told of a store."""
+    return {"folder": str(store.folder), "stimuli": len(store.ids), "sites": list(store.sites), "bytes": store.bytes}
 
 
 def register(app: typer.Typer) -> None:

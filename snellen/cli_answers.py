@@ -151,15 +151,17 @@ def compare(
     first: Annotated[Path, typer.Argument(help="folder or .csv that `snellen ask --out` wrote")],
     second: Annotated[Path, typer.Argument(help="the same of another model, or of the same one tuned")],
     seed: Seed = 0,
-) -> None:
+) -> dict[str, Any]:
     """Compare two models' answers to the same images: paired bootstrap over references, and McNemar's test.
 
     Example:  snellen compare runs/base runs/tuned
     """
-    from snellen.asking import compare_files
+    from snellen.compared import compare_files, compared_lines
 
-    for line in compare_files(first, second, seed=seed):
+    found = compare_files(first, second, seed=seed)
+    for line in compared_lines(found):
         typer.echo(line)
+    return found
 
 
 def _set(images: str, references: int, levels: str, seed: int, taxonomy: str) -> Any:

@@ -14,7 +14,7 @@ Images = Annotated[
     str,
     typer.Option(
         help="embedded (scenes) or leaves (built in), a folder of pristine images, a CSV of labelled ones, or a dataset: kadid10k:DIR, "
-        "tid2013:DIR, csiq:DIR, live:DIR, koniq10k:DIR, spaq:DIR, pipal:DIR"
+        "tid2013:DIR, csiq:DIR, live:DIR, koniq10k:DIR, spaq:DIR, pipal:DIR; hf:DIR, which Hugging Face's datasets saved"
     ),
 ]
 References = Annotated[int, typer.Option(help="source images of a built-in set or a folder")]

@@ -262,8 +262,7 @@ class _Run:
 
 def _severity_differences(found: SeverityResult, n_boot: int) -> Table:
     """Every site's SRCC against the best one's, paired, Holm over sites; ``SeverityResult.compare`` with more resamples."""
-    model = [row for row in found.table if row["component"] != "baseline"]
-    best = found.best() or (max(model, key=lambda row: row["score"])["site"] if model else None)
+    best = found.best()
     if best is None:
         raise InputError(
             "There is no site of the model to compare the others with. Leave out --differences, or probe more sites."

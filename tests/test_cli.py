@@ -353,7 +353,7 @@ def test_stages_are_written_as_tables(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_stimuli_extract_probe_ask_and_verify_work_together(tmp_path: Path) -> None:
+def test_stimuli_extract_probe_ask_and_verify_work_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "64 stimuli" in run("stimuli", tmp_path / "s", "--references", "8", "--levels", "3,5")
     with open(tmp_path / "s" / "stimuli.csv") as handle:
         rows = list(csv.DictReader(handle))
@@ -372,11 +372,13 @@ def test_stimuli_extract_probe_ask_and_verify_work_together(tmp_path: Path) -> N
     damaged[-5] ^= 1
     shard.write_bytes(damaged)
     assert "does not match its checksum" in here("verify", tmp_path, code=1)
+    found, _, code = told("verify", tmp_path, "--json", capsys=capsys)
+    assert code == 1 and found["result"]["checked"] == 1 and "checksum" in found["result"]["problems"][0]
     assert "64 stimuli taken out" in here("verify", tmp_path, "--drop")
 
 
 @pytest.mark.slow
-def test_two_processes_prompts_compact_and_merge(tmp_path: Path) -> None:
+def test_two_processes_prompts_compact_and_merge(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shown = ("--references", "2", "--levels", "3,5", "--sites", "projector,llm.1", "--no-progress", "--dtype", "bfloat16")
     asked = ("--prompt", "what=What is it?", "--prompt", "how=How good is it?")
     for rank in ("0", "1"):
@@ -385,6 +387,16 @@ def test_two_processes_prompts_compact_and_merge(tmp_path: Path) -> None:
     assert "16 stimuli" in here("merge", tmp_path / "a", "--out", tmp_path / "b")
     text = here("extract", "--out", tmp_path / "b", *shown, *asked)  # nothing is left to do
     assert "16 stimuli, 3 sites" in text and "0 problems" in here("verify", tmp_path / "b")
+    held = {"stimuli": 16, "sites": ["projector", "llm.1@what", "llm.1@how"]}
+    numbers = 16 * 3 * 2 * 160  # in bytes; headers come on top
+    for command in (
+        ("compact", tmp_path / "a"),
+        ("merge", tmp_path / "a", "--out", tmp_path / "c"),
+        ("extract", "--out", tmp_path / "b", *shown, *asked),
+    ):
+        result = told(*command, "--json", "--quiet", capsys=capsys)[0]["result"]
+        assert {key: result[key] for key in held} == held and numbers < result["bytes"] < 1.5 * numbers, command[0]
+    assert result["left_out"] == [] and result["run"]["images"] > 0
     assert "expected both or neither" in refused("extract", "--rank", "1")
     assert "expected NAME=QUESTION each" in refused("extract", "--prompt", "What?", "--prompt", "How?")
     assert "expected a folder of its own" in refused("merge", tmp_path / "a", "--out", tmp_path / "a").lower()

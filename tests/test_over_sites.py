@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hooks.store import Activations
-from probes.over_sites import component, over_sites
+from probes.over_sites import best_site, component, over_sites
 from probes.targets import Target
 from stimuli.errors import InputError
 
@@ -58,3 +58,21 @@ def test_a_refusal_names_the_site() -> None:
 def test_components() -> None:
     names = ("vision.embed", "projector", "projector.qformer", "llm.3", "pixels", "baseline:random-weights")
     assert [component(name) for name in names] == ["vision", "projector", "projector", "llm", "input", "baseline"]
+
+
+def scored(**scores: float) -> list[dict[str, Any]]:
+    return [
+        {"site": site, "component": component(site), "score": score, "dead_end": site == "vision.9"}
+        for site, score in scores.items()
+    ]
+
+
+def test_the_best_site_is_the_models_own_and_alive() -> None:
+    rows = scored(**{"pixels": 0.9, "vision.0": 0.5, "vision.9": 0.8, "llm.0": 0.6, "baseline:random-weights": 1.0})
+    assert best_site(rows) == "llm.0" and best_site(rows, "vision") == "vision.0" and best_site(rows, "input") == "pixels"
+    assert best_site(rows, "projector") is None and best_site(scored(**{"vision.9": 0.8, "pixels": 0.9})) is None
+
+
+def test_of_another_tools_features_the_best_is_any_but_a_baseline() -> None:
+    rows = scored(**{"layer.3": 0.4, "layer.7": 0.7, "baseline:pixel-statistics": 1.0})
+    assert best_site(rows) == "layer.7" and best_site(rows, "vision") is None and best_site(rows[2:]) is None

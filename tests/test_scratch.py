@@ -54,7 +54,9 @@ def test_the_folder_goes_when_its_process_ends_and_not_with_a_forked_one(tmp_pat
         "os.wait(); print(s.path, s.path.is_dir())"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
-    said = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True).stdout.split()
+    said = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True
+    ).stdout.split()
     assert said[1] == "True" and not Path(said[0]).exists() and Path(said[0]).parent == tmp_path
 
 
