@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import secrets
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from hooks.manifest import append_lines, write_once
+from hooks import records
 from hooks.store import difference
 from stimuli.errors import InputError
 
@@ -42,7 +41,7 @@ class Book:
         if self._folder is None:
             return
         for path in sorted(self._folder.glob(PART)):
-            for row in _sound(path):
+            for row in records.read(path):
                 if "key" in row:
                     self._rows[row["key"]] = row
 
@@ -76,12 +75,12 @@ class Book:
         """What the runs measured of themselves, file by file."""
         if self._folder is None:
             return []
-        return [row["run"] for path in sorted(self._folder.glob(PART)) for row in _sound(path) if "run" in row]
+        return [row["run"] for path in sorted(self._folder.glob(PART)) for row in records.read(path) if "run" in row]
 
     def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
         if self._file is not None and rows:
             with _told(self._file.parent):
-                append_lines(self._file, [{**row, "crc32": _crc(row)} for row in rows])
+                records.append(self._file, rows)
 
 
 def _claim(folder: Path, model: Mapping[str, Any]) -> None:
@@ -94,8 +93,8 @@ def _claim(folder: Path, model: Mapping[str, Any]) -> None:
                 "was overwritten."
             )
         with _told(folder):
-            write_once(record, model)
-    there = json.loads(record.read_text(encoding="utf-8"))
+            records.write_once(record, model)
+    there = records.needed(record, "Give another --out; what is in the folder is left as it is.")
     if changed := difference(there, model):
         raise InputError(
             f"The folder {folder} holds the answers of another model ({changed}). Give another --out, or load the same model; "
@@ -117,19 +116,3 @@ def _told(folder: Path) -> Iterator[None]:
             f"Answers cannot be written to {folder} ({error}). What was written before is whole. Make room, or check the folder, and run "
             "the same again: it goes on."
         ) from error
-
-
-def _crc(row: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(row, ensure_ascii=False, sort_keys=True).encode())
-
-
-def _sound(path: Path) -> list[dict[str, Any]]:
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        try:
-            row = json.loads(line)
-            if row.pop("crc32") == _crc(row):
-                rows.append(row)
-        except (json.JSONDecodeError, KeyError, AttributeError, TypeError):
-            continue
-    return rows

@@ -1,4 +1,4 @@
-"""Care for a store: find damage, take it out, put small files together, join stores."""
+"""Care for a store: put small files together, join stores."""
 
 from __future__ import annotations
 
@@ -12,54 +12,11 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from hooks import manifest, shards
+from hooks import manifest, records, shards
 from hooks.manifest import Line
-from hooks.store import Store, recipe, refuse_other
+from hooks.store import CONFIG, Store, recipe, refuse_other
 from hooks.writer import gathered
 from stimuli.errors import InputError
-from stimuli.tables import write_json
-
-
-def damaged(folder: str | Path, *, progress: bool = False) -> list[tuple[Line, str]]:
-    """Every group of stimuli of which something on disk is not what was written, with one sentence per problem."""
-    store = Store(folder)
-    found: list[tuple[Line, str]] = []
-    everything = [line for part in manifest.parts(store.folder) for line in manifest.lines(part)]
-    for line in tqdm(everything, desc="verify", unit="shard", disable=not progress):
-        for problem in _problems(line, store.folder):
-            found.append((line, problem))
-    return found
-
-
-def _problems(line: Line, folder: Path) -> Iterator[str]:
-    bad: dict[tuple[str, str], list[str]] = {}
-    for name, entry in line.tensors.items():
-        what = shards.damage(line.part / entry["file"], name, entry)
-        if what:
-            bad.setdefault((entry["file"], what), []).append(name)
-    for (file, what), names in bad.items():
-        every = sum(entry["file"] == file for entry in line.tensors.values())
-        sites = "" if len(names) == every else f" at {', '.join(names)}"
-        ids = f"'{line.ids[0]}'" + (f" … '{line.ids[-1]}'" if len(line.ids) > 1 else "")
-        yield f"{(line.part / file).relative_to(folder)} {what}{sites} ({len(line.ids)} stimuli: {ids})."
-
-
-def drop(folder: str | Path) -> int:
-    """Take damaged groups out of the store, so that the extraction, run again, computes them anew; returns how many stimuli.
-
-    Raises:
-        InputError: a process may still be writing.
-    """
-    bad = [line for line, _ in damaged(folder)]
-    for part in {line.part for line in bad}:
-        _refuse_writing([part], force=False)
-        keep = [line for line in manifest.lines(part) if line not in bad]
-        _rewrite(part, keep)
-        named = {name for line in keep for name in line.files}
-        for file in part.glob("*.safetensors"):
-            if file.name not in named:
-                file.unlink()
-    return len({id for line in bad for id in line.ids} - set(Store(folder).ids))
 
 
 def compact(folder: str | Path, *, force: bool = False, progress: bool = True) -> Store:
@@ -77,7 +34,7 @@ def compact(folder: str | Path, *, force: bool = False, progress: bool = True) -
     """
     store = Store(folder)
     old = manifest.all_parts(store.folder)
-    _refuse_writing(old, force)
+    refuse_writing(old, force)
     store._refuse_broken()
     if not store.ids:
         raise InputError(f"{store.folder} holds no finished shard yet. Run the extraction again; it goes on.")
@@ -86,23 +43,22 @@ def compact(folder: str | Path, *, force: bool = False, progress: bool = True) -
     for left in (store.folder / manifest.PARTS).glob(".*-compact-*"):  # of a run that was killed
         shutil.rmtree(left)
     part = store.folder / manifest.PARTS / f".{number:05d}-compact-{secrets.token_hex(4)}"
-    part.mkdir()
-    write_json(manifest.owner(), part / "owner.json")
+    manifest.own(part, store.config)
     names = iter(f"shard-{i:05d}.safetensors" for i in range(10**9))
     groups = list(_groups(store))
     lines = []
     for group in tqdm(groups, desc="compact", unit="group", disable=not progress):
         lines.append(gathered(part, group, lambda: next(names)))
-    manifest.append_lines(part / "stimuli.jsonl", [store.metadata(id) for id in store.ids])
-    if skipped:
-        manifest.append_lines(part / "skipped.jsonl", skipped)
-    manifest.append_lines(
-        part / manifest.MANIFEST, [*(line.record() for line in lines), *({"run": run} for run in runs or [{}])]
-    )
+    records.rewrite(part / manifest.STIMULI, [store.metadata(id) for id in store.ids])
+    records.rewrite(part / manifest.SKIPPED, skipped)
+    records.rewrite(part / manifest.MANIFEST, [*(line.record() for line in lines), *({"run": run} for run in runs or [{}])])
+    manifest.seal(part)
     os.replace(part, part.with_name(part.name[1:]))  # from here on the new part counts, and the old ones hold nothing new
     shards.sync(part.parent)
     for one in old:
-        shutil.rmtree(one)
+        gone = one.with_name(f".{number:05d}-compact-{secrets.token_hex(4)}")
+        os.replace(one, gone)  # in one step for those who read
+        shutil.rmtree(gone)
     return Store(folder)
 
 
@@ -119,10 +75,10 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Store:
     sources, out = [Store(folder) for folder in folders], Path(out)
     for source in sources:
         refuse_other(sources[0].config, source.config, source.folder)
-        _refuse_writing(manifest.all_parts(source.folder), force=False)
+        refuse_writing(manifest.all_parts(source.folder), force=False)
         if source.folder.resolve() == out.resolve():
             raise InputError(f"Got {out} as source and as --out. Expected a folder of its own to merge into.")
-    if (out / "config.json").is_file():
+    if (out / CONFIG).is_file():
         refuse_other(recipe(out), sources[0].config, out)
     (out / manifest.PARTS).mkdir(parents=True, exist_ok=True)
     number = max((int(part.name.split("-")[0]) for part in manifest.all_parts(out)), default=0)
@@ -132,7 +88,7 @@ def merge(folders: Sequence[str | Path], out: str | Path) -> Store:
             name = f"{number:05d}-merged-{secrets.token_hex(4)}"
             shutil.copytree(part, out / manifest.PARTS / f".{name}", copy_function=_linked)
             os.replace(out / manifest.PARTS / f".{name}", out / manifest.PARTS / name)
-    write_json(sources[0].config, out / "config.json")
+    records.write(out / CONFIG, sources[0].config)
     return Store(out)
 
 
@@ -161,16 +117,12 @@ def _groups(store: Store) -> Iterator[list[tuple[Line, np.ndarray | None]]]:
     yield group
 
 
-def _rewrite(part: Path, keep: Sequence[Line]) -> None:
-    """A part's manifest with other lines, in one step."""
-    runs = [record for record in manifest.read_lines(part / manifest.MANIFEST) if "run" in record]
-    new = part / f".{manifest.MANIFEST}.new"
-    new.unlink(missing_ok=True)
-    manifest.append_lines(new, [*(line.record() for line in keep), *runs])
-    os.replace(new, part / manifest.MANIFEST)
+def refuse_writing(parts: Sequence[Path], force: bool) -> None:
+    """Leave parts alone that somebody may be writing.
 
-
-def _refuse_writing(parts: Sequence[Path], force: bool) -> None:
+    Raises:
+        InputError: a process on this machine is, or one on another may be (and not ``force``).
+    """
     for part in parts:
         state = manifest.writing(part)
         if state or (state is None and not force):

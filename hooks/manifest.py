@@ -2,14 +2,15 @@
 
 Each process writes into a folder of its own below ``parts/``, so that any number of them, on any number of machines, share a
 store without locks. A line names its stimuli, its files with their sizes, and for each tensor its file, type, shape and CRC-32.
+When the process ends, the part is sealed: length and CRC-32 of the manifest and of the files beside it, so that a line that is
+lost is noticed, too.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import secrets
 import socket
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +18,11 @@ from typing import Any
 
 import psutil
 
-from stimuli.tables import write_json
+from hooks import records
 
-PARTS, MANIFEST = "parts", "manifest.jsonl"
+PARTS, MANIFEST, STIMULI, SKIPPED = "parts", "manifest.jsonl", "stimuli.jsonl", "skipped.jsonl"
+OWNER, SEAL = "owner.json", "seal.json"
+SEALED = (MANIFEST, STIMULI, SKIPPED, OWNER)
 
 
 @dataclass(frozen=True)
@@ -54,20 +57,15 @@ def offsets(site: str) -> str:
     return f"{site}#offsets"
 
 
-def parts(folder: Path) -> list[Path]:
-    """The folders of the processes that wrote here, oldest first."""
-    return sorted(path.parent for path in (folder / PARTS).glob(f"[!.]*/{MANIFEST}"))
-
-
 def all_parts(folder: Path) -> list[Path]:
-    """The same, also of processes that have written no activations yet."""
+    """The folders of the processes that wrote here, oldest first; some may have written no activations yet."""
     return sorted(path for path in (folder / PARTS).glob("[!.]*") if path.is_dir())
 
 
 def lines(part: Path) -> list[Line]:
     """The groups of one process that are in force."""
     found: dict[str, Line] = {}
-    for record in read_lines(part / MANIFEST):
+    for record in records.read(part / MANIFEST):
         if "ids" not in record:
             continue
         line = Line(part, tuple(record["ids"]), record["files"], record["tensors"])
@@ -78,62 +76,73 @@ def lines(part: Path) -> list[Line]:
     return list(found.values())
 
 
-def append_lines(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Add rows to a JSON-lines file and sync it."""
-    with open(path, "a", encoding="utf-8") as handle:
-        handle.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-        handle.flush()
-        os.fsync(handle.fileno())
+def runs(part: Path) -> list[dict[str, Any]]:
+    """What each finished run of a part measured of itself."""
+    return [row["run"] for row in records.read(part / MANIFEST) if "run" in row]
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a JSON-lines file; a half-written last line, as a kill leaves it, is left out."""
-    if not path.is_file():
-        return []
-    rows = []
-    for line in path.read_text(encoding="utf-8", errors="replace").split("\n"):
-        try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return rows
+# ---- who writes, and whether it is done ------------------------------------------------------------------------------
 
 
-def write_once(path: Path, value: Mapping[str, Any]) -> None:
-    """Write JSON, whole, unless another process has done so before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    own = write_json(value, path.with_name(f".{path.stem}-{secrets.token_hex(4)}.json"))
-    try:
-        os.link(own, path)
-    except FileExistsError:
-        pass
-    except OSError:  # a file system without hard links
-        if not path.is_file():
-            os.replace(own, path)
-    own.unlink(missing_ok=True)
+def own(part: Path, recipe: Mapping[str, Any]) -> None:
+    """Say who writes a part, and keep the store's recipe beside it, from which ``config.json`` can be written again."""
+    part.mkdir(parents=True, exist_ok=True)
+    records.write(part / OWNER, {"host": socket.gethostname(), "pid": os.getpid(), "recipe": recipe})
 
 
-def owner() -> dict[str, Any]:
-    """Who writes: host and process."""
-    return {"host": socket.gethostname(), "pid": os.getpid()}
+def recipes(folder: Path) -> list[dict[str, Any]]:
+    """The store's recipe as its parts keep it, each different one once."""
+    found: list[dict[str, Any]] = []
+    for part in all_parts(folder):
+        told = records.load(part / OWNER)
+        if told is not None and told["recipe"] not in found:
+            found.append(told["recipe"])
+    return found
 
 
-def finished(part: Path) -> bool:
+def seal(part: Path) -> None:
+    """Say that nothing more will come."""
+    files = {name: _measured(part / name) for name in SEALED}
+    records.write(part / SEAL, {"files": {name: told for name, told in files.items() if told}})
+
+
+def sealed(part: Path) -> bool:
     """Whether the process that wrote a part came to its end."""
-    return any("run" in record for record in read_lines(part / MANIFEST))
+    return (part / SEAL).is_file()
+
+
+def broken(part: Path) -> dict[str, str]:
+    """Files of a sealed part, none of them a shard, that are not what they were, each with what is wrong in a few words."""
+    if not sealed(part):
+        return {}
+    told = records.load(part / SEAL)
+    if told is None:
+        return {SEAL: "is not what was written"}
+    found = {}
+    for name in SEALED:
+        there = _measured(part / name)
+        if there != told["files"].get(name):
+            found[name] = "is missing" if there is None else "is not what it was when the run ended"
+    return found
 
 
 def writing(part: Path) -> bool | None:
     """Whether a part is still being written: False if its process ended, None if that runs, or ran, on another machine."""
-    if finished(part):
+    if sealed(part):
         return False
-    try:
-        who = json.loads((part / "owner.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return None
-    if who["host"] != socket.gethostname():
+    who = records.load(part / OWNER)
+    if who is None or who["host"] != socket.gethostname():
         return None
     return bool(psutil.pid_exists(who["pid"]))
+
+
+def _measured(path: Path) -> list[int] | None:
+    """Length and CRC-32 of a file; None if it is not there."""
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    return [len(data), zlib.crc32(data)]
 
 
 def _size(path: Path) -> int | None:

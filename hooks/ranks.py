@@ -7,7 +7,6 @@ the first of a job writes down what was left when it came, and the others go by 
 
 from __future__ import annotations
 
-import json
 import os
 import zlib
 from collections.abc import Collection, Sequence
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
-from hooks.manifest import write_once
+from hooks import records
 from stimuli.errors import InputError
 
 JOBS = ("TORCHELASTIC_RUN_ID", "SLURM_ARRAY_JOB_ID", "SLURM_JOB_ID")
@@ -103,8 +102,8 @@ def _agreed(folder: Path, mine: Share, ids: Sequence[str], left: Sequence[int], 
     path = folder / "jobs" / f"{name}.json"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_once(path, {**of, "left": _spans(left)})
-    plan = json.loads(path.read_text(encoding="utf-8"))
+        records.write_once(path, {**of, "left": _spans(left)})
+    plan = records.needed(path, "Remove it, or name another --job.")
     changed = {name: (plan[name], value) for name, value in of.items() if plan[name] != value}
     if changed:
         raise InputError(

@@ -7,10 +7,11 @@ of header length, a JSON header of names, types, shapes and offsets, the data.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -25,6 +26,8 @@ DTYPES = {torch.float32: "F32", torch.bfloat16: "BF16", torch.float16: "F16", to
 RAW = {"F32": "<f4", "BF16": "<u2", "F16": "<f2", "F64": "<f8", "I64": "<i8"}
 """How NumPy sees each type; it has no bfloat16, whose bits are kept as they are."""
 CHUNK = 4 * 1024**2
+_CHECKED: set[tuple[Any, ...]] = set()
+"""Tensors, as they lie in files that have not changed since, whose checksums were found to hold."""
 
 
 @dataclass(frozen=True)
@@ -56,20 +59,18 @@ def write(path: Path, parts: Mapping[str, Part]) -> dict[str, dict[str, Any]]:
     Raises:
         OSError: the disk is full, or the folder is gone.
     """
-    header, start = {}, 0
-    for name, one in parts.items():
-        header[name] = {"dtype": one.dtype, "shape": list(one.shape), "data_offsets": [start, start + one.size]}
-        start += one.size
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
+    head = _head({name: (one.dtype, one.shape, one.size) for name, one in parts.items()})
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with open(temporary, "wb") as handle:
-            handle.write(len(text).to_bytes(8, "little") + text)
+            handle.write(head)
             sums = {name: _stream(handle, one.chunks) for name, one in parts.items()}
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)
+        size = len(head) + sum(one.size for one in parts.values())
+        if path.stat().st_size != size:  # as on network file systems, whose renames may be copies
+            raise OSError(errno.EIO, f"renamed, it has {path.stat().st_size} of {size} bytes", str(path))
     finally:
         temporary.unlink(missing_ok=True)
     sync(path.parent)
@@ -77,6 +78,17 @@ def write(path: Path, parts: Mapping[str, Part]) -> dict[str, dict[str, Any]]:
         name: {"file": path.name, "dtype": one.dtype, "shape": list(one.shape), "crc32": sums[name]}
         for name, one in parts.items()
     }
+
+
+def _head(tensors: Mapping[str, tuple[str, Sequence[int], int]]) -> bytes:
+    """What stands in front of the data: of each tensor its type, shape and size in bytes are given."""
+    header, start = {}, 0
+    for name, (dtype, shape, size) in tensors.items():
+        header[name] = {"dtype": dtype, "shape": list(shape), "data_offsets": [start, start + size]}
+        start += size
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
 
 
 def _stream(handle: Any, chunks: Iterable[Any]) -> int:
@@ -149,6 +161,54 @@ def chunks(path: Path, name: str, entry: Mapping[str, Any]) -> Iterator[bytes]:
                 raise ValueError("it is truncated")
             left -= len(data)
             yield data
+
+
+def check(value: np.ndarray, path: Path, name: str, entry: Mapping[str, Any]) -> None:
+    """Compare a mapped tensor with its checksum; once per process, as long as the file stays the same.
+
+    Raises:
+        ValueError: it differs.
+    """
+    key = (path, name, entry["crc32"], *_state(path))
+    if key in _CHECKED:
+        return
+    total, flat = 0, np.ascontiguousarray(value).reshape(-1).view(np.uint8)
+    for start in range(0, flat.size, CHUNK):
+        total = zlib.crc32(flat[start : start + CHUNK].data, total)
+    if total != entry["crc32"]:
+        raise ValueError("it does not match its checksum")
+    if len(key) > 3:
+        _CHECKED.add(key)
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """What changes when a file does; nothing of one that is gone, which a map still holds."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_size, status.st_mtime_ns, status.st_ino
+
+
+def beginning(path: Path, entries: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """What is wrong with a file's header and length, in a few words; None if nothing is.
+
+    Args:
+        path: of the file.
+        entries: all of its tensors in order, as the manifest says.
+    """
+    head = _head({name: (entry["dtype"], entry["shape"], size_of(entry)) for name, entry in entries.items()})
+    try:
+        with open(path, "rb") as handle:
+            found, size = handle.read(len(head)), os.fstat(handle.fileno()).st_size
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read ({error})"
+    wanted = len(head) + sum(map(size_of, entries.values()))
+    if size != wanted:
+        return f"has {size} bytes instead of {wanted}"
+    return None if found == head else "cannot be read (its header is damaged)"
 
 
 def damage(path: Path, name: str, entry: Mapping[str, Any]) -> str | None:

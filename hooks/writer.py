@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import shutil
 import threading
@@ -14,11 +15,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from hooks import manifest, shards
+from hooks import manifest, records, shards
 from hooks.manifest import Line
 from hooks.ragged import Ragged, Rows
-from hooks.store import FORMAT, Store, recipe, refuse_other
-from stimuli.tables import write_json
+from hooks.store import CONFIG, FORMAT, Store, damaged_recipe, recipe, refuse_other
 
 MANY = 256
 """Files of single batches that are put together into one, if their size has not reached ``shards.BYTES`` before."""
@@ -67,7 +67,7 @@ class Writer:
         """
         part = self._begin()
         lines = [self._line(part, *group) for group in _groups([row["id"] for row in rows], values)]
-        manifest.append_lines(part / "stimuli.jsonl", rows)
+        records.append(part / manifest.STIMULI, rows)
         self._append([line.record() for line in lines])
         self.done.update(row["id"] for row in rows)
         self._small += [line for line in lines if line.bytes < LARGE]
@@ -79,7 +79,7 @@ class Writer:
 
     def skip(self, id: str, reason: str) -> None:
         """Record a stimulus that gave no activations."""
-        manifest.append_lines(self._begin() / "skipped.jsonl", [{"id": id, "reason": reason}])
+        records.append(self._begin() / manifest.SKIPPED, [{"id": id, "reason": reason}])
 
     def close(self, run: Mapping[str, Any] | None = None) -> None:
         """Put small files together and say that nothing more will come; ``run`` is what the run measured of itself."""
@@ -88,6 +88,7 @@ class Writer:
         with suppress(OSError):  # a full disk: the small files are as good, and the run's own figures can be missed
             self._gathered(self._tidied() + self._small)
             self._append([{"run": dict(run or {})}])
+            manifest.seal(self._part)
         if self._tidier is not None:
             self._tidier.shutdown()
         self._part = self._tidier = None
@@ -99,8 +100,7 @@ class Writer:
             name = f"{number:05d}-rank{self._rank:05d}-{secrets.token_hex(4)}"
             self._part, self._small, self._count = self.folder / manifest.PARTS / name, [], 0
             self._tidier = ThreadPoolExecutor(1)
-            self._part.mkdir(parents=True)
-            write_json(manifest.owner(), self._part / "owner.json")
+            manifest.own(self._part, recipe(self.folder))
         return self._part
 
     def _line(self, part: Path, ids: Sequence[str], tensors: Mapping[str, torch.Tensor]) -> Line:
@@ -112,10 +112,10 @@ class Writer:
             self._count += 1
             return f"shard-{self._count - 1:05d}.safetensors"
 
-    def _append(self, records: Sequence[Mapping[str, Any]]) -> None:
+    def _append(self, rows: Sequence[Mapping[str, Any]]) -> None:
         assert self._part is not None
         with self._lock:
-            manifest.append_lines(self._part / manifest.MANIFEST, records)
+            records.append(self._part / manifest.MANIFEST, rows)
 
     def _tidied(self) -> list[Line]:
         """Wait until earlier files are put together; those that are still small."""
@@ -229,19 +229,42 @@ def _groups(ids: Sequence[str], values: Mapping[str, Rows]) -> Iterator[tuple[Se
 
 def _claim(folder: Path, config: Mapping[str, Any]) -> None:
     """Write the recipe, or compare with the one that is there; whoever comes first wins."""
-    if not (folder / "config.json").is_file():
-        manifest.write_once(folder / "config.json", config)
-    refuse_other(recipe(folder), config, folder)
+    path, wanted = folder / CONFIG, json.loads(json.dumps(config))
+    if not path.is_file() or (records.load(path) is None and damaged_recipe(path)):
+        kept = manifest.recipes(folder) or [wanted]
+        refuse_other(kept[0], wanted, folder)
+        path.unlink(missing_ok=True)  # half-written by a file system whose renames are copies
+        records.write_once(path, wanted)
+    refuse_other(recipe(folder), wanted, folder)
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what killed processes of this machine left behind: half-written files, and files that no line names."""
+    """Remove what killed processes of this machine left behind: half-written files, lines and files that no line names."""
     for part in manifest.all_parts(folder):
-        if manifest.writing(part) is not False:
+        if manifest.sealed(part) or manifest.writing(part) is not False:
             continue
-        named = {name for line in manifest.lines(part) for name in line.files}
-        for file in (*part.glob(".*.tmp"), *part.glob("*.safetensors")):
-            if file.name not in named:
-                file.unlink(missing_ok=True)
-        if not any((part / name).is_file() for name in (manifest.MANIFEST, "skipped.jsonl")):
+        if any(records.read(part / name) for name in (manifest.MANIFEST, manifest.SKIPPED)):
+            tidy(part, manifest.lines(part))
+        else:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def tidy(part: Path, keep: Sequence[Line]) -> None:
+    """Leave of a part that nobody writes any more these lines and their files alone, and seal it.
+
+    A kill in between costs nothing: without its seal the part is one that was killed.
+    """
+    (part / manifest.SEAL).unlink(missing_ok=True)
+    ids, named = {id for line in keep for id in line.ids}, {name for line in keep for name in line.files}
+    lines = [*(line.record() for line in keep), *({"run": run} for run in manifest.runs(part))]
+    shown = [row for row in records.read(part / manifest.STIMULI) if row["id"] in ids]
+    for name, rows in (
+        (manifest.MANIFEST, lines),
+        (manifest.STIMULI, shown),
+        (manifest.SKIPPED, records.read(part / manifest.SKIPPED)),
+    ):
+        records.rewrite(part / name, rows)
+    for file in (*part.glob(".*.tmp"), *part.glob("*.safetensors")):
+        if file.name not in named:
+            file.unlink(missing_ok=True)
+    manifest.seal(part)

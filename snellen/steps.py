@@ -16,27 +16,25 @@ from stimuli.types import StimulusSet
 
 def redraw(folder: Path) -> Path:
     """Figures and report from ``results.json``."""
-    from analysis.figures import draw_all
+    from analysis.figures import exam_figures, written
     from analysis.report import render
 
     results = folder / "results.json"
     if not results.is_file():
         raise InputError(f"{folder} holds no finished exam (no results.json). Run `snellen exam --out {folder}` first.")
     found = json.loads(results.read_text())
-    return render(found, folder, draw_all(found, folder / "figures"))
+    return render(found, folder, written(exam_figures(found), folder / "figures"))
 
 
 def verify(folder: Path, *, drop: bool = False, progress: bool = False) -> tuple[list[str], int, int]:
     """Problems of every store at or below a folder, how many stores there are, and how many stimuli were taken out."""
-    from hooks.compact import damaged
-    from hooks.compact import drop as take_out
+    from hooks.damage import damages, stores
+    from hooks.repair import repair
 
-    stores = sorted(path.parent for path in folder.rglob("config.json") if "sites" in json.loads(path.read_text()))
-    if not stores:
-        raise InputError(f"There are no activations at or below {folder} (no config.json of a store). Check the path.")
-    found = {store: [problem for _, problem in damaged(store, progress=progress)] for store in stores}
-    dropped = sum(take_out(store) for store, problems in found.items() if drop and problems)
-    return [f"{store.name}: {problem}" for store, problems in found.items() for problem in problems], len(stores), dropped
+    below = stores(folder)
+    found = {store: damages(store, progress=progress) for store in below}
+    dropped = sum(len(repair(store).gone) for store, problems in found.items() if drop and problems)
+    return [f"{store.name}: {problem}" for store, problems in found.items() for problem in problems], len(below), dropped
 
 
 def named_prompts(given: Sequence[str]) -> str | dict[str, str] | None:

@@ -21,17 +21,25 @@ def write_text(text: str, path: str | Path) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "w", encoding="utf-8", newline="") as handle:
-        handle.write(text)
-        handle.flush()
-        os.fsync(handle.fileno())
-    os.replace(temporary, path)
+    try:
+        with open(temporary, "w", encoding="utf-8", newline="") as handle:
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
     return path
 
 
 def write_json(value: Any, path: str | Path) -> Path:
     """Write ``value`` as indented JSON, atomically; NaN is refused by the JSON standard and becomes null."""
-    return write_text(json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n", path)
+    return write_text(json_text(value), path)
+
+
+def json_text(value: Any) -> str:
+    """``value`` as it is written by ``write_json``."""
+    return json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def write_csv(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:

@@ -185,7 +185,7 @@ def test_a_full_disk_is_said_and_what_was_written_before_stays(tmp_path: Path, m
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("hooks.manifest.os.fsync", full)
+    monkeypatch.setattr("hooks.records.os.fsync", full)
     with pytest.raises(InputError, match="cannot be written to .*No space left.*run the same again: it goes on"):
         book.add(ROWS[1:])
     monkeypatch.undo()
@@ -196,6 +196,6 @@ def test_a_folder_that_cannot_be_made_is_said_too(tmp_path: Path, monkeypatch: p
     def full(*_: Any) -> None:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-    monkeypatch.setattr("hooks.book.write_once", full)
+    monkeypatch.setattr("hooks.records.write_once", full)
     with pytest.raises(InputError, match="cannot be written to .*Read-only file system"):
         Book(tmp_path / "a", MODEL)
