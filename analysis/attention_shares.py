@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from analysis.choice import choice
 from hooks.attention import SOURCES, attention
@@ -16,6 +15,7 @@ from hooks.knockout import token_parts
 from hooks.load import Mllm
 from hooks.places import cells
 from probes.intervals import difference, group_counts, holm, interval, resamples
+from stimuli.progress import tqdm
 from stimuli.regions import cell_shares
 from stimuli.results import Result
 from stimuli.tables import Row, Table

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from analysis.geometry_measures import Design, Key, Measured, between, of_both, of_one
 from analysis.jackknife import reference_blocks
@@ -21,6 +20,7 @@ from probes.intervals import holm
 from probes.over_sites import component
 from probes.targets import Readable, rows_of
 from stimuli.errors import InputError
+from stimuli.progress import tqdm
 from stimuli.results import Result
 from stimuli.tables import Row, Table
 from stimuli.types import Stimulus, StimulusSet

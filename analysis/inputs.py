@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from hooks.ahead import default_workers
 from hooks.packed import Tiles
 from hooks.processed import Preprocessing
 from hooks.store import Activations
 from stimuli.errors import InputError
+from stimuli.progress import tqdm
 from stimuli.statistics import LEAST, pixel_statistics
 from stimuli.types import Stimulus
 

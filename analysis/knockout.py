@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from analysis.attention_shares import GRID, ratios, region_rows
 from analysis.choice import Choice, choice
@@ -25,6 +24,7 @@ from hooks.load import Mllm
 from hooks.reuse import images_once
 from probes.intervals import enough, group_bootstrap, holm, interval, paired_difference, resamples
 from stimuli.errors import InputError
+from stimuli.progress import tqdm
 from stimuli.results import Result
 from stimuli.tables import Row, Table
 from stimuli.types import Stimulus, StimulusSet

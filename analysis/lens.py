@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from analysis.lens_table import PERMUTATIONS, Reading, Truth, compared, corrected, rows
 from analysis.lens_words import States, Words, image_positions, prompted, readable, states, words
@@ -22,6 +21,7 @@ from hooks.head import Head, head
 from hooks.load import Mllm
 from probes.intervals import enough, holm
 from stimuli.errors import InputError
+from stimuli.progress import tqdm
 from stimuli.results import Result
 from stimuli.tables import Row, Table
 from stimuli.taxonomy import taxonomy as taxonomy_of

@@ -21,7 +21,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from analysis.choice import Choice, choice, images_of
 from analysis.mediation_shares import Mediation, shares
@@ -30,6 +29,7 @@ from hooks.answer import Options
 from hooks.exchange import donated, exchange, unlike
 from hooks.load import Mllm
 from stimuli.errors import InputError
+from stimuli.progress import tqdm
 from stimuli.types import Stimulus, StimulusSet
 
 PROCESSOR, PROCESSED = "processor", "processed"

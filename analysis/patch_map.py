@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from analysis.lens import labelled, says
 from analysis.lens_words import Words, image_positions, prompted, readable, states, words
@@ -19,6 +18,7 @@ from probes.cells import CLEAN, DISTORTED
 from probes.intervals import group_bootstrap, holm, paired_difference
 from probes.map_scores import cell_auc, scores
 from stimuli.errors import InputError
+from stimuli.progress import tqdm
 from stimuli.regions import cell_shares
 from stimuli.results import Result
 from stimuli.tables import Row, Table

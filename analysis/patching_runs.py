@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.special import softmax
-from tqdm.auto import tqdm
 
 from analysis.choice import Choice
 from hooks.answer import Options
@@ -22,6 +21,7 @@ from hooks.token_sets import Regions, Rows, Survey, row_shape, survey, token_set
 from hooks.tokens import TokenLayout
 from stimuli.errors import InputError
 from stimuli.pairs import Pair
+from stimuli.progress import tqdm
 from stimuli.taxonomy import CLEAN
 from stimuli.types import Stimulus
 

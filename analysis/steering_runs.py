@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from analysis.captions import caption_asks, named, token_f1
 from analysis.choice import Choice
@@ -21,6 +20,7 @@ from hooks.load import Mllm
 from hooks.reuse import images_once
 from hooks.steering import Meter, Places, steered
 from probes.directions import Directions
+from stimuli.progress import tqdm
 from stimuli.taxonomy import CLEAN
 from stimuli.types import Stimulus
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from analysis.lens_words import image_positions, prompted, readable, states, words
 from analysis.translators import Translator, TunedLens
@@ -22,6 +21,7 @@ from hooks.head import Head, head
 from hooks.load import Mllm
 from probes.intervals import holm, paired_difference
 from stimuli.errors import InputError
+from stimuli.progress import tqdm
 from stimuli.tables import Row, Table
 from stimuli.types import Stimulus, StimulusSet
 

@@ -9,7 +9,6 @@ from weakref import WeakSet
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 from transformers import GenerationMixin, LogitsProcessorList
 
 from hooks.batch import Batch, Pictures, build, build_each, cast, continuation, run
@@ -17,6 +16,7 @@ from hooks.load import Mllm
 from hooks.prompt import render
 from hooks.reuse import images_once
 from hooks.sampling import Drawn, Probabilities
+from stimuli.progress import tqdm
 
 PLAIN: dict[str, Any] = {
     "do_sample": False,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from tqdm.auto import tqdm
 
 from hooks import ranks
 from hooks.ahead import Maker, ahead
@@ -21,6 +19,7 @@ from hooks.scratch import Scratch
 from hooks.store import Store
 from hooks.writer import Writer
 from stimuli.errors import InputError
+from stimuli.progress import tell, tqdm
 from stimuli.questions import question
 from stimuli.types import Stimulus, StimulusSet
 
@@ -181,4 +180,4 @@ def _tell(run: dict[str, Any], left_out: Sequence[tuple[str, str]]) -> None:
     lines = [sentence(run), *(f"  left out: {id}: {reason}" for id, reason in left_out[:10])]
     if len(left_out) > 10:
         lines.append(f"  … and {len(left_out) - 10} more, in store.skipped")
-    print("\n".join(lines), file=sys.stderr)
+    tell("\n".join(lines))

@@ -7,7 +7,6 @@ one image the processor and the vision tower run once for all questions about it
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -17,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from hooks import ranks
 from hooks.answer import Drawing, Options, Said, loglik, say
@@ -30,6 +28,7 @@ from hooks.reuse import images_once
 from hooks.rounds import Keys, Ready, Round, ahead, ready, rounds
 from hooks.tally import Tally
 from stimuli.errors import InputError
+from stimuli.progress import tell, tqdm
 from stimuli.types import Stimulus, StimulusSet
 from stimuli.views import Shown
 
@@ -257,4 +256,4 @@ def _tell(run: _Run) -> None:
     lines = [run.tally.sentence(), *(f"  left out: {id}: {reason}" for id, reason in list(run.refused.items())[:10])]
     if len(run.refused) > 10:
         lines.append(f"  … and {len(run.refused) - 10} more")
-    print("\n".join(lines), file=sys.stderr)
+    tell("\n".join(lines))

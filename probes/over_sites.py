@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from hooks.store import Activations
 from probes.targets import Readable, Target
 from stimuli.errors import InputError
+from stimuli.progress import tqdm
 from stimuli.tables import Table
 
 COMPONENTS = ("vision", "projector", "llm")

@@ -31,6 +31,7 @@ from hooks.store import Activations, Store
 from probes.intervals import holm
 from probes.sweep import SweepResult, lost, sweep
 from snellen import exam_cause, exam_distances
+from snellen import progress as steps
 from snellen.config import ExamConfig
 from snellen.models import load
 from snellen.provenance import now, provenance
@@ -73,43 +74,43 @@ class Entrance:
         return {name: rows for name, rows in self.statistics.items() if set(ids) <= set(rows.ids)}
 
 
-def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> dict[str, Any]:
+def examine(settings: ExamConfig, folder: Path, clock: steps.Clock, progress: bool) -> dict[str, Any]:
     """Run every step and write everything; see ``snellen.runs.exam``."""
     started = now()
     for name in settings.arms:
         check(component_of(name), settings.method, settings.constraint if name.endswith(CONSTRAINED) else None)
-    with clock.step("model"):
+    with clock.step(steps.MODEL):
         mllm = _examined(settings)
-    with clock.step("stimuli"):
+    with clock.step(steps.STIMULI):
         shown, train, skipped = stimulus_sets(settings, progress)
-    with clock.step("pixels before and after the processor"):
+    with clock.step(steps.PIXELS):
         entrance = _entrance(mllm, shown, settings, progress)
-    with clock.step("baselines"):
+    with clock.step(steps.BASELINES):
         baselines = _baselines(mllm, shown, settings, progress)
-    with clock.step("base model: ask, extract, probe"):
+    with clock.step(steps.BASE):
         base = _measure(mllm, shown, settings, folder / "activations" / "base", progress, entrance, baselines=baselines)
         about: dict[str, Any] = {"taxonomy": settings.taxonomy, "progress": progress, "out": _book(folder, "base"),
                                  "n_boot": settings.n_boot, "seed": settings.seed}  # fmt: skip
         opened = ask(mllm, shown, "open", **about)
         blank = blind(mllm, shown, **about)
         last = _last_position(mllm, shown, settings, folder / "activations" / "base-last", progress)
-    with clock.step("interview: other protocols, blind, again, quality"):
+    with clock.step(steps.INTERVIEW):
         said = _interview(mllm, shown, settings, about)
         known = unsaid(base.survival, base.answers, n_boot=settings.n_boot, seed=settings.seed)
     replays = cache(lambda: own_words(mllm, train, seed=settings.seed, progress=progress))
     arms: dict[str, tuple[Tuned, Seen]] = {}
     for name in settings.arms:
-        with clock.step(f"tune {name}, ask and probe again"):
+        with clock.step(steps.TUNE.format(name)):
             arms[name] = _arm(name, mllm, train, replays, shown, base, entrance, settings, folder, progress)
-    with clock.step("verdict"):
+    with clock.step(steps.VERDICT):
         own = {name: seen.answers for name, (_, seen) in arms.items() if component_of(name) in COMPONENTS}
         evidence = [Arm(name, component_of(name), answers) for name, answers in own.items()]
         inputs = read_inputs(base.survival, entrance.statistics, settings.folds)
         verdict = decide(base.survival, mllm.stages.read_layer, base.answers, evidence, inputs=inputs)
         shown_arm = max(arms, key=lambda name: arms[name][1].answers.balanced_accuracy, default=None)
-    with clock.step("distances"):
+    with clock.step(steps.DISTANCES):
         distance = exam_distances.told(mllm, base, {name: seen for name, (_, seen) in arms.items()}, shown_arm, settings)
-    with clock.step("cause: exchange, cut, read"):
+    with clock.step(steps.CAUSE):
         able = {exam_cause.LOADED: (mllm, base), **{name: (tuned.mllm, seen) for name, (tuned, seen) in arms.items()}}
         cause = exam_cause.told(able, shown, settings, folder / "cause", progress)
     results: dict[str, Any] = {
@@ -129,7 +130,7 @@ def examine(settings: ExamConfig, folder: Path, clock: Any, progress: bool) -> d
     adjusted = holm([entry["p"] for entry in results["tuning"]["arms"].values()]) if arms else []
     for entry, p in zip(results["tuning"]["arms"].values(), adjusted, strict=True):
         entry["p_holm"] = p
-    with clock.step("tables, figures, report"):
+    with clock.step(steps.REPORT):
         results = json.loads(write_json(results, folder / "results.partial.json").read_text())
         _tables(results, base, arms, folder / "tables")
         more = {**(said.tables() if said else {}), "unsaid": known.sites, "unsaid_stimuli": known.stimuli, **cause.tables}

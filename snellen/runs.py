@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hooks.alone import alone
 from hooks.store import difference
 from snellen.config import ExamConfig, build
+from snellen.progress import Clock, expected
 from stimuli.errors import InputError
 from stimuli.tables import write_json
 
 DEFAULT_OUT = "runs/exam"
+RECORD, RESULTS, PARTIAL = "exam.json", "results.json", "results.partial.json"
 
 
 @dataclass(frozen=True)
@@ -42,23 +43,6 @@ class Exam:
         return self.folder / "report.html"
 
 
-@dataclass
-class Clock:
-    """Says what is being done and remembers how long it took."""
-
-    quiet: bool
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Time one step and print a line when it is done."""
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = round(time.perf_counter() - start, 2)
-        if not self.quiet:
-            print(f"[{sum(self.seconds.values()):6.1f} s] {name}", flush=True)
-
-
 def exam(
     model: str | None = None,
     out: str | Path = DEFAULT_OUT,
@@ -76,56 +60,83 @@ def exam(
         model: ``embedded``, ``embedded-template``, a folder or a hub id.
         out: folder of the run.
         config: YAML file of settings (``snellen.config.ExamConfig``).
-        progress: print progress.
+        progress: show the step, rate and time left in one line; where nobody watches, print a line per step.
         **overrides: settings, over those of the file.
 
     Returns:
         The finished exam.
 
     Raises:
-        InputError: unusable settings, model or images, or a folder that holds another run.
+        InputError: unusable settings, model or images, or a folder that holds another run or in which another process is at one.
     """
     settings = build(config, {**overrides, "model": model})
     folder = Path(out)
-    done = _open(folder, settings)
-    if done is not None:
-        return done
-    from snellen.examination import examine
+    _refuse_foreign(folder)
+    with alone(folder, "an exam"):
+        done = _open(folder, settings)
+        if done is not None:
+            return done
+        from snellen.examination import examine
 
-    results = examine(settings, folder, Clock(quiet=not progress), progress)
-    return Exam(folder, results)
+        results = examine(settings, folder, Clock(not progress, expected(settings)), progress)
+        return Exam(folder, results)
+
+
+def unfinish(folder: Path) -> None:
+    """Make a finished exam one that goes on when it is run again, such as after its activations were damaged."""
+    if (folder / RESULTS).is_file():
+        (folder / RESULTS).replace(folder / PARTIAL)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """Leave files alone that are no exam.
+
+    Raises:
+        InputError: there are some.
+    """
+    there = folder.exists() and (not folder.is_dir() or any(path.name[0] != "." for path in folder.iterdir()))
+    if there and not (folder / RECORD).is_file():
+        raise InputError(
+            f"The output folder {folder} is not empty and holds no exam of Snellen's (no {RECORD}). "
+            "Give a new folder as --out; nothing was overwritten."
+        )
 
 
 def _open(folder: Path, settings: ExamConfig) -> Exam | None:
     """Claim the folder for these settings; the finished exam if it holds one.
 
     Raises:
-        InputError: the folder holds another run, or files that are no exam.
+        InputError: the folder holds another run.
     """
-    record, wanted = folder / "exam.json", json.loads(settings.model_dump_json())
-    if record.is_file():
-        changed = difference(json.loads(record.read_text()), wanted)
+    record, wanted = folder / RECORD, json.loads(settings.model_dump_json())
+    begun = any(path.name[0] != "." and path != record for path in folder.iterdir())
+    if record.is_file() and begun:  # else there is nothing but the claim of a start that was refused: it is taken over
+        changed = difference(_read(record), wanted)
         if not changed:
             return _finished(folder)
-        if len(list(folder.iterdir())) == 1:  # nothing but the claim of a start that was refused: take it over
-            write_json(wanted, record)
-            return None
         raise InputError(
             f"The folder {folder} holds another exam ({changed}). Give another --out, or the same settings to go on; "
             "nothing was overwritten."
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(
-            f"The output folder {folder} is not empty and holds no exam of Snellen's (no exam.json). "
-            "Give a new folder as --out; nothing was overwritten."
-        )
-    folder.mkdir(parents=True, exist_ok=True)
     write_json(wanted, record)
     return None
 
 
+def _read(record: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(record.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise InputError(
+            f"{record} is damaged ({error}), so nobody can tell whose exam {record.parent} holds. Expected the settings as they were "
+            "written. Give another --out; nothing was overwritten."
+        ) from error
+
+
 def _finished(folder: Path) -> Exam | None:
-    results = folder / "results.json"
-    if not results.is_file() or not (folder / "report.html").is_file():
+    """The exam of a folder that holds a whole one; results that cannot be read are computed again."""
+    if not (folder / RESULTS).is_file() or not (folder / "report.html").is_file():
         return None
-    return Exam(folder, json.loads(results.read_text()))
+    try:
+        return Exam(folder, json.loads((folder / RESULTS).read_text(encoding="utf-8")))
+    except ValueError:
+        return None

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from snellen.config import ExamConfig
 from snellen.sources import BUILTIN, labelled, pristine
 from stimuli.confounds import confounds
 from stimuli.errors import InputError
+from stimuli.progress import tqdm
 from stimuli.sets import distorted_set, exam_set
 from stimuli.taxonomy import taxonomy as load_taxonomy
 from stimuli.types import Stimulus, StimulusSet, read_image

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from stimuli.errors import InputError
+from stimuli.progress import tqdm
 from stimuli.tables import Row, write_csv, write_json
 from stimuli.taxonomy import Taxonomy
 from stimuli.types import Stimulus, StimulusSet
 
+LONG = 180
+"""Characters of a file name; longer ids are cut and end in a checksum."""
 TABLE, ABOUT = "stimuli.csv", "set.json"
 
 
@@ -87,12 +90,12 @@ def _png(path: Path, pixels: Any) -> None:
 
 
 def _names(stimuli: StimulusSet) -> list[str]:
-    """A file name per stimulus: its id, in which only letters, digits and ``.+@-_`` stay.
+    """A file name per stimulus: its id, in which only letters, digits and ``.+@-_`` stay, cut where it is long.
 
     Raises:
         InputError: two ids become one name, also on systems that do not tell upper from lower case.
     """
-    names = [re.sub(r"[^A-Za-z0-9.+@_-]", "_", s.id).lstrip(".") or "_" for s in stimuli]
+    names = [_name(s.id) for s in stimuli]
     seen: dict[str, str] = {}
     for stimulus, name in zip(stimuli, names, strict=True):
         other = seen.setdefault(name.lower(), stimulus.id)
@@ -101,6 +104,11 @@ def _names(stimuli: StimulusSet) -> list[str]:
                 f"The ids '{other}' and '{stimulus.id}' would both become the file '{name}.png'. Rename one of them."
             )
     return names
+
+
+def _name(id: str) -> str:
+    name = re.sub(r"[^A-Za-z0-9.+@_-]", "_", id).lstrip(".") or "_"
+    return name if len(name) <= LONG else f"{name[:LONG]}-{hashlib.sha256(id.encode(errors='surrogatepass')).hexdigest()[:12]}"
 
 
 def _refuse_other(stimuli: StimulusSet, out: Path) -> None:

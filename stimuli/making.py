@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from stimuli import distortions
 from stimuli.distortions import PUBLISHED, Measure, Options
+from stimuli.progress import tqdm
 from stimuli.references import Reference
 from stimuli.regions import Region
 from stimuli.types import Stimulus

@@ -14,9 +14,9 @@ from string import ascii_uppercase
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from stimuli.errors import InputError
+from stimuli.progress import tqdm
 from stimuli.questions import Question, question
 from stimuli.taxonomy import taxonomy as load_taxonomy
 from stimuli.types import Stimulus

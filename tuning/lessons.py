@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from hooks.answer import free, say
 from hooks.load import Mllm
 from stimuli.errors import InputError
+from stimuli.progress import tqdm
 from stimuli.questions import question
 from stimuli.taxonomy import taxonomy as load_taxonomy
 from stimuli.types import Images, Stimulus

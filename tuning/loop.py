@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from tqdm.auto import tqdm
 
 from stimuli.errors import InputError
+from stimuli.progress import tqdm
 from stimuli.tables import Table
 from tuning import checkpoints
 from tuning.checkpoints import State

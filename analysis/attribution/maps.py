@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from analysis.attribution.methods import METHODS, Case, Places, makers
 from analysis.attribution.objective import Objective
@@ -18,6 +17,7 @@ from analysis.perception import with_labels
 from hooks.load import Mllm
 from stimuli.errors import InputError
 from stimuli.pairs import Pair
+from stimuli.progress import tqdm
 from stimuli.taxonomy import CLEAN
 from stimuli.types import Stimulus, StimulusSet
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from tqdm.auto import tqdm
 
 from analysis.attribution.curves import POINTS, areas, ratio, versions
 from analysis.attribution.frame import check_grid
@@ -20,6 +19,7 @@ from analysis.choice import Choice, choice
 from hooks.load import Mllm
 from probes.intervals import Difference, Interval, group_bootstrap, holm, paired_difference
 from stimuli.pairs import Pair
+from stimuli.progress import tqdm
 from stimuli.regions import cell_shares
 from stimuli.results import Result
 from stimuli.tables import Row, Table

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from analysis.attribution.curves import ratio
 from analysis.attribution.maps import local_pairs
@@ -26,6 +25,7 @@ from hooks.load import Mllm
 from hooks.tokens import TokenLayout
 from stimuli.errors import InputError
 from stimuli.pairs import Pair
+from stimuli.progress import tqdm
 from stimuli.regions import cell_shares
 from stimuli.results import Result
 from stimuli.tables import Row, Table
