@@ -15,6 +15,7 @@ from socketserver import TCPServer
 from typing import BinaryIO
 from urllib.parse import quote, unquote
 
+from analysis.report.inside import SCRIPT_SOURCE
 from stimuli.errors import InputError
 
 HOST = "127.0.0.1"
@@ -36,10 +37,10 @@ TYPES = {
 }
 """Anything else is bytes to save."""
 POLICY = (
-    "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; font-src data:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
+    f"default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; script-src {SCRIPT_SOURCE}; font-src data:; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
 )
-"""The report has its styles and figures inside and no script; nothing else may be fetched or run."""
+"""The report has its styles, figures and script inside, and of scripts that of this version alone runs; nothing else may be fetched."""
 HEADERS = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",

@@ -22,7 +22,8 @@ def test_the_wheel_holds_everything_and_examines_from_another_folder(tmp_path: P
         names = set(archive.namelist())
     for wanted in (
         "stimuli/data/questions.yaml", "stimuli/data/taxonomies/paper8.yaml", "hooks/capture.py", "probes/sweep.py",
-        "tuning/tune.py", "analysis/report/templates/report.html", "analysis/figures/snellen.mplstyle",
+        "tuning/tune.py", "analysis/report/templates/report.html", "analysis/report/templates/style.css",
+        "analysis/report/templates/common.js", "analysis/figures/snellen.mplstyle",
         "snellen/embedded/embedded/model.safetensors", "snellen/embedded/embedded-template/tokenizer.json",
     ):  # fmt: skip
         assert wanted in names, wanted

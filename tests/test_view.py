@@ -1,5 +1,7 @@
 """A run in the browser: loopback alone, reading alone, files of the folder alone; asked by raw sockets, as an attacker would."""
 
+import base64
+import hashlib
 import json
 import os
 import re
@@ -14,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from analysis.report.inside import SCRIPT_SOURCE
 from snellen.view import Server
 from stimuli.errors import InputError
 
@@ -210,18 +213,28 @@ def test_every_answer_has_the_security_headers_and_says_little_of_the_server(raw
                      "Cross-Origin-Resource-Policy: same-origin"):  # fmt: skip
             assert head.count(line) == 1
         policy = re.search("Content-Security-Policy: (.*)", head)
-        assert policy and policy[1].startswith("default-src 'none'; ") and "script-src" not in policy[1]
+        assert policy and policy[1].startswith("default-src 'none'; ")
+        assert re.findall("script-src ([^;]*);", policy[1]) == [SCRIPT_SOURCE], "no script but the report's own"
         assert "frame-ancestors 'none'" in policy[1] and "Python" not in head and "Access-Control" not in head
 
 
 def test_the_policy_lets_the_report_have_what_it_uses() -> None:
-    """Its template has styles and embedded figures, and neither scripts nor anything from elsewhere."""
-    from analysis.report.render import TEMPLATES
+    """Its page has a style, embedded figures and one script, the one that the policy names, and nothing from elsewhere."""
+    from analysis.report.inside import SCRIPT, TEMPLATES
     from snellen.view import POLICY
 
-    text = (TEMPLATES / "report.html").read_text()
-    assert "<style>" in text and "style-src 'unsafe-inline'" in POLICY and "img-src 'self' data:" in POLICY
-    assert not re.search(r"<(script|link|iframe|object|embed|form|base)\b|\son\w+=|@import|url\(", text)
+    assert hashlib.sha256(SCRIPT.encode()).digest() == base64.b64decode(
+        SCRIPT_SOURCE.removeprefix("'sha256-").removesuffix("'")
+    )
+    assert "style-src 'unsafe-inline'" in POLICY and "img-src 'self' data:" in POLICY
+    for template in TEMPLATES.glob("*.html"):
+        text = template.read_text()
+        assert not re.search(r"<(link|iframe|object|embed|form|base)\b|\son\w+=|\sstyle=|@import|url\(", text), template.name
+        scripts = re.findall(r"<script\b.*", text)
+        assert scripts in (
+            [],
+            ['<script type="application/json" id="stimuli-data">{{ seen | tojson }}</script>', "<script>{{ script }}</script>"],
+        )
 
 
 def test_the_list_is_escaped_and_has_what_can_be_seen(raw: Raw, folder: Path) -> None:

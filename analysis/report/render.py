@@ -9,6 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from analysis.report.curve import Series, curve
+from analysis.report.inside import POLICY, SCRIPT, STYLE, TEMPLATES
+from analysis.report.scatter import scatter
+from analysis.report.seen import seen, without_pictures
 from stimuli.tables import write_text
 
 if TYPE_CHECKING:
@@ -16,7 +20,10 @@ if TYPE_CHECKING:
 
 SCALE = 0.66
 """CSS pixels per pixel of a PNG: figures across the page are 1,640 of them wide."""
-TEMPLATES = Path(__file__).with_name("templates")
+MOST = 12_000_000
+"""Characters of a page at most: beyond it the pictures of the stimuli are left out."""
+DRAWN_HERE = ("survival", "plane")
+"""Figures that the page draws itself, to be pointed at."""
 ALT: Mapping[str, str] = {
     "survival": "Balanced accuracy of a linear probe at each site from pixels to the last language-model layer, with the "
     "answers' accuracy at the right end.",
@@ -65,19 +72,51 @@ def render(results: Mapping[str, Any], folder: str | Path, figures: Mapping[str,
 
     Args:
         results: what ``results.json`` holds.
-        folder: where ``report.html`` goes.
+        folder: where ``report.html`` goes; the answers and pictures that the exam saved there go into the page.
         figures: what ``analysis.figures.draw_all`` returned; the PNGs are embedded.
 
     Returns:
         The path of the page.
+
+    Raises:
+        InputError: a table or the pictures of the exam cannot be read.
     """
     embedded = {
-        name: {"src": _data_uri(paths["png"]), "alt": ALT.get(name, name), "width": _width(paths["png"])}
+        name: {"alt": ALT.get(name, name), **_figure(paths["png"])}
         for name, paths in figures.items()
-        if "png" in paths
+        if "png" in paths and name not in DRAWN_HERE
     }
-    page = environment().get_template("report.html").render(r=results, figures=embedded)
+    survival, base = results["survival"], results["perception"]["base"]
+    one = Series(results["provenance"]["model"]["name"], survival["base"], base)
+    plane = results["distance"].get("plane")
+    parts = {
+        "r": results,
+        "figures": embedded,
+        "survival": curve([one], survival["chance"], survival["majority"], survival.get("baselines", ())),
+        "points": scatter(plane, base["classes"]) if plane else None,
+        "contents": contents(results),
+    }
+    found = seen(folder, results)
+    page = write("report.html", seen=found, **parts)
+    if found is not None and len(page) > MOST:
+        page = write("report.html", seen={**found, **without_pictures("with them, the page would be too large")}, **parts)
     return write_text(page, Path(folder) / "report.html")
+
+
+def write(template: str, **parts: Any) -> str:
+    """A page from its template, with styles and scripts inside and nothing from elsewhere."""
+    from markupsafe import Markup
+
+    return environment().get_template(template).render(policy=POLICY, style=Markup(STYLE), script=Markup(SCRIPT), **parts)
+
+
+def contents(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The sections that the page of these results has, for its head: id and name."""
+    perception = results["perception"]
+    own = [("verdict", "Verdict"), ("evidence", "Evidence")]
+    own += [("says", "What it says")] if perception.get("protocols") or perception.get("unsaid") else []
+    own += [("cause", "Is it used?")] if results.get("cause") else []
+    return [*own, ("detail", "Detail"), ("made", "How it was made")]
 
 
 def environment() -> Environment:
@@ -120,11 +159,8 @@ def number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
 
 
-def _width(path: Path) -> int:
-    """How wide a figure is shown: all at one scale, so that their text has one size."""
+def _figure(path: Path) -> dict[str, Any]:
+    """A figure as a data URI and its size in the page: all at one scale, so that their text has one size."""
     with Image.open(path) as image:
-        return round(image.width * SCALE)
-
-
-def _data_uri(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+        width, height = round(image.width * SCALE), round(image.height * SCALE)
+    return {"src": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(), "width": width, "height": height}
