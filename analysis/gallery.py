@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis.unsaid import CELLS, Unsaid
+from analysis.cells import CELLS
+from analysis.unsaid import Unsaid
 from stimuli.errors import InputError
 from stimuli.tables import Row, Table
 from stimuli.types import Stimulus

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from analysis import contingency
+from analysis.cells import CELLS, KEYS
 from analysis.joined import Joined, join
 from analysis.parsing import UNPARSED
 from analysis.perception import Answers
@@ -28,9 +29,6 @@ from stimuli.results import Result
 from stimuli.tables import Row, Table
 from stimuli.taxonomy import CLEAN
 
-CELLS = ("encoded and said", "encoded, not said", "not encoded, said", "neither")
-KEYS = tuple(cell.replace(",", "").replace(" ", "_") for cell in CELLS)
-"""The cells as names of columns, in the order of ``CELLS``."""
 BEST, LAST, MOST, EVERY = (
     "right at the best site of every component",
     "right at its last site",

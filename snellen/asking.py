@@ -13,7 +13,8 @@ import numpy as np
 from analysis.accuracy import mcnemar, mcnemar_by_reference
 from analysis.blind import Blind, blind_controls
 from analysis.consistency import Consistency, consistency
-from analysis.figures.interview import draw_interview
+from analysis.figures.files import written
+from analysis.figures.interview import interview_figures
 from analysis.mcq import ask_mcq
 from analysis.perception import Answers
 from analysis.perception import ask as ask_one
@@ -241,7 +242,7 @@ def _written(out: Path | None, part: Mapping[str, Any], tables: Mapping[str, Tab
         if rows:
             write_csv(rows, out / f"{name}.csv")
     write_json({"provenance": {**provenance(), "model": mllm.provenance, "seed": seed}, **part}, out / "summary.json")
-    figures = draw_interview(part, out / "figures")
+    figures = written(interview_figures(part), out / "figures")
     told = f" and {len(figures)} figures" if figures else ""
     return [f"Tables, summary.json{told} in {out}"]
 

@@ -16,6 +16,7 @@ from snellen import (
     cli_cause,
     cli_distance,
     cli_doctor,
+    cli_figures,
     cli_probe,
     cli_processed,
     cli_stimuli,
@@ -182,6 +183,7 @@ cli_processed.register(app)
 cli_tune.register(app)
 cli_distance.register(app)
 cli_cause.register(app)
+cli_figures.register(app)
 cli_view.register(app)
 cli_doctor.register(app)
 finish(app)

@@ -46,7 +46,7 @@ def patch(
                snellen patch ./tuned --region any --sets image,region,last --parts block,attention,mlp --out runs/patch
                snellen patch embedded --donor runs/tuned --sites projector,llm.0 --out runs/donor
     """
-    from analysis.figures.patching import draw_patching_maps
+    from analysis.figures.patching import patching_figures
     from analysis.patching import patch as run
     from snellen.cli_distance import after_model
     from stimuli.pairs import pairs as pairs_of
@@ -61,8 +61,8 @@ def patch(
     shown_columns = ("site", "part", "set", "direction", "low", "high", "patched", "recovery", "recovery_low", "recovery_high",
                      "recovery_control", "beyond_p_holm")  # fmt: skip
     common.told(found.table, shown_columns, found.notes)
-    common.written(out, "patching", {"patching": found.table, "patching_pairs": found.pairs}, mllm, found.notes,
-             lambda folder: draw_patching_maps({"patching": found.table}, folder))  # fmt: skip
+    common.written(out, "patching", {"patching": found.table, "patching_pairs": found.pairs}, mllm, shown, found.notes,
+             patching_figures({"patching": found.table}))  # fmt: skip
 
 
 def knockout(
@@ -93,7 +93,7 @@ def knockout(
                snellen knockout ./tuned --edges 'image->last,image->text' --window 5 --shares --region any --out runs/knockout
     """
     from analysis.attention_shares import attention_shares
-    from analysis.figures.cause import draw_knockouts
+    from analysis.figures.cause import knockout_figures
     from analysis.knockout import knockout as run
 
     with resumable():
@@ -105,7 +105,7 @@ def knockout(
     common.told(found.table, ("edge", "first", "last", "p_before", "p_after", "change", "low", "high", "p_holm", "control_change",
                         "accuracy_before", "accuracy_after"))  # fmt: skip
     tables = {"knockout": found.table, **({"attention": looked} if looked else {})}
-    common.written(out, "knockout", tables, mllm, (), lambda folder: draw_knockouts(tables, folder))
+    common.written(out, "knockout", tables, mllm, shown, (), knockout_figures(tables))
 
 
 def lens(
@@ -138,7 +138,7 @@ def lens(
                snellen lens ./tuned --tuned runs/translators --out runs/lens
                snellen lens ./tuned --region any --maps llm.0,llm.3 --out runs/lens
     """
-    from analysis.figures.cause import draw_lenses
+    from analysis.figures.cause import lens_figures
     from analysis.lens import compare_lenses
     from analysis.lens import lens as run
     from analysis.patch_map import patch_map
@@ -168,7 +168,7 @@ def lens(
     rows = [row for row in tables.get("tuned_lens", []) + found.table if row["class"] == "all"]
     common.told(rows, ("lens", "site", "position", "rank", "class_rank", "class_rank_low", "class_rank_high", "class_rank_control", "accuracy",
                  "chance", "p_holm"), notes)  # fmt: skip
-    common.written(out, "lens", tables, mllm, notes, lambda folder: draw_lenses(tables, folder))
+    common.written(out, "lens", tables, mllm, shown, notes, lens_figures(tables))
 
 
 def attribute(
@@ -215,8 +215,8 @@ def attribute(
     notes = [f"{name} was left out: {why}" for name, why in found.left_out.items()]
     common.told(found.table, ("method", "auc", "auc_low", "auc_high", "auc_control", "beyond", "p_holm", "pointing", "iou", "deletion_gain",
                         "seconds"), notes)  # fmt: skip
-    common.written(out, "attribution", tables, mllm, notes,
-                   lambda folder: common.attributed(found, tables, shown, folder))  # fmt: skip
+    common.written(out, "attribution", tables, mllm, shown, notes,
+                   common.attributed(found, tables, shown, out))  # fmt: skip
 
 
 def steer(
@@ -244,7 +244,7 @@ def steer(
     Examples:  snellen steer projector --model ./tuned --out runs/steer
                snellen steer llm.2 --model ./tuned --doses -2,0,2 --content 0,2 --out runs/steer
     """
-    from analysis.figures.cause import draw_steerings
+    from analysis.figures.cause import steering_figures
     from analysis.steering import dose_response
 
     with resumable():
@@ -255,8 +255,8 @@ def steer(
                               batch_size=batch_size, n_boot=n_boot, seed=seed, progress=progress)  # fmt: skip
     rows = [row for row in found.slopes if row["class"] == "all"]
     common.told(rows, ("kind", "like", "slope", "low", "high", "p_holm", "beyond_random", "monotone"), found.notes)
-    common.written(out, "steering", {"steering": found.table, "slopes": found.slopes}, mllm, found.notes,
-             lambda folder: draw_steerings(found.table, folder))  # fmt: skip
+    common.written(out, "steering", {"steering": found.table, "slopes": found.slopes}, mllm, shown, found.notes,
+             steering_figures(found.table))  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +13,7 @@ from snellen.cli_probe import plain_table
 
 if TYPE_CHECKING:
     from analysis.attribution.run import Attribution
+    from analysis.figures.files import Plan
     from analysis.translators import TunedLens
     from hooks.load import Mllm
     from stimuli.tables import Table
@@ -31,7 +32,6 @@ Out = Annotated[Path | None, typer.Option(help="folder for tables, JSON and figu
 
 EXAMPLES = 6
 """Images whose maps are drawn."""
-Draw = Callable[[Path], Any]
 
 
 def begun(
@@ -108,30 +108,50 @@ def told(table: Table, columns: Sequence[str], notes: Sequence[str] = ()) -> Non
         typer.echo(line)
 
 
-def written(out: Path | None, name: str, tables: Mapping[str, Table], mllm: Mllm, notes: Sequence[str], draw: Draw) -> None:
+def written(
+    out: Path | None,
+    name: str,
+    tables: Mapping[str, Table],
+    mllm: Mllm,
+    shown: StimulusSet,
+    notes: Sequence[str],
+    figures: Plan,
+) -> None:
     """Write tables as CSV, everything with provenance as JSON, and figures; say so."""
+    from analysis.figures.files import written as drawn
     from snellen.provenance import provenance
+    from stimuli.fingerprint import fingerprint
     from stimuli.tables import write_csv, write_json
 
     if out is None:
         return
     for key, table in tables.items():
         write_csv(table, out / f"{key}.csv")
-    write_json({"provenance": provenance(), "model": mllm.provenance, "notes": list(notes), **tables}, out / f"{name}.json")
-    draw(out / "figures")
+    about = provenance(mllm.provenance, {"stimuli": fingerprint(shown)})
+    write_json({"provenance": about, "notes": list(notes), **tables}, out / f"{name}.json")
+    drawn(figures, out / "figures", ("png", "pdf"))
     typer.echo(f"\n{', '.join(f'{key}.csv' for key in tables)}, {name}.json and figures in {out}")
 
 
-def attributed(found: Attribution, tables: Mapping[str, Table], shown: StimulusSet, folder: Path) -> None:
-    """Draw the tables, and the maps of the first few images."""
-    from analysis.figures.cause import draw_attributions, draw_overlays
+def attributed(found: Attribution, tables: Mapping[str, Table], shown: StimulusSet, out: Path | None) -> Plan:
+    """The figures of attributions: of the tables, and the maps of the first few images, which are kept to be drawn again."""
+    from analysis.figures.cause import attribution_figures, overlay_figures
+    from analysis.figures.saved import OVERLAYS
+    from stimuli.result_files import dumps
+    from stimuli.tables import write_text
 
-    draw_attributions(tables, folder)
     by_id = {stimulus.id: stimulus for stimulus in shown}
     first = list({by_id[id].reference: at for at, id in reversed(list(enumerate(found.ids)))}.values())[::-1]
     rows = [*first, *(at for at in range(len(found.ids)) if at not in first)][
         :EXAMPLES
     ]  # one of each reference before a second
     own = [by_id[found.ids[at]] for at in rows]
-    maps = {method: heat[rows] for method, heat in found.maps.items()}
-    draw_overlays([s.image for s in own], maps, [s.mask for s in own], [f"{s.type} {s.level}" for s in own], folder)
+    kept = {
+        "images": [s.image for s in own],
+        "maps": {method: heat[rows] for method, heat in found.maps.items()},
+        "masks": [s.mask for s in own],
+        "names": [f"{s.type} {s.level}" for s in own],
+    }
+    if out is not None:
+        write_text(dumps(kept), out / OVERLAYS)
+    return {**attribution_figures(tables), **overlay_figures(**kept)}

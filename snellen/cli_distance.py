@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hooks.load import Mllm
     from hooks.store import Store
     from stimuli.tables import Table
+    from stimuli.types import StimulusSet
 
 SHOWN = (
     "site",
@@ -115,7 +116,7 @@ def distance(
         for note in before.notes:
             typer.echo(f"\n{note}")
         if out is not None:
-            typer.echo(f"\n{_written(tables, models, before, options, out, file)}")
+            typer.echo(f"\n{_written(tables, models, shown, before, options, out, file)}")
 
 
 def _stores(models: Mapping[str, Mllm], shown: Any, progress: bool) -> dict[str, Store]:
@@ -219,14 +220,18 @@ def _stacked(before: Distances, after: Distances) -> Table:
 def _written(
     tables: Mapping[str, Table],
     models: Mapping[str, Any],
+    shown: StimulusSet,
     found: Distances,
     options: Mapping[str, Any],
     out: Path,
     file: Path | None,
 ) -> str:
     """Write tables, provenance and figures; what to say of them."""
-    from analysis.figures.geometry import draw_geometry
+    from analysis.figures.distance_map import distance_figures
+    from analysis.figures.files import written
+    from analysis.figures.geometry import geometry_figures
     from snellen.provenance import provenance
+    from stimuli.fingerprint import fingerprint
     from stimuli.tables import write_csv, write_json, write_table
 
     if file is not None:
@@ -234,40 +239,14 @@ def _written(
     for name, table in tables.items():
         write_csv(table, out / f"{name}.csv")
     settings = {name: value for name, value in options.items() if name != "progress"}
-    about = {"provenance": provenance(), "models": models, "settings": settings, "stimuli": len(found.ids),
+    made = provenance(models["before"], {"stimuli": fingerprint(shown)}, seed=options["seed"])
+    about = {"provenance": made, "models": models, "settings": settings, "stimuli": len(found.ids),
              "references": len(set(found.groups.tolist())), "classes": found.classes, "notes": found.notes}  # fmt: skip
     write_json({**about, **tables}, out / "distance.json")
-    figures = _drawn(tables, found.classes, out / "figures")
-    figures += len(draw_geometry(tables["geometry"], out / "figures")) if "geometry" in tables else 0
+    plan = {**distance_figures(tables, found.classes), **geometry_figures(tables.get("geometry", []))}
+    figures = len(written(plan, out / "figures", ("png", "pdf")))
     names = ", ".join(f"{name}.csv" for name in tables)
     return f"{names}, distance.json and {figures} figures in {out}"
-
-
-def _drawn(tables: Mapping[str, Table], classes: Sequence[str], folder: Path) -> int:
-    """The maps, and of two models the arrows at the first site; how many figures."""
-    from analysis.figures.distance import PANELS, draw_distance
-    from analysis.figures.distance_map import draw_distance_maps
-    from analysis.figures.files import canvas, drawn
-
-    maps = draw_distance_maps(tables, folder)
-    changes = tables.get("distance_change") or []
-    there = {row["measure"] for row in changes}
-    if not all(measure in there for measure, _ in PANELS):
-        return len(maps)
-    direct = [row["site"] for row in changes if row["space"] == "direct"]
-
-    def arrows(rows: Table) -> tuple[Any, Table]:
-        figure, axes = canvas(8.2, 3.0, 1, len(PANELS), sharey=True)
-        draw_distance(axes, {"compare": {"after": rows}, "shown_arm": "after"}, list(classes), direct[0])
-        figure.suptitle(
-            f"Distance at {direct[0]} before (○) and after (✚); band: 95 % interval of the change",
-            fontsize=8.5,
-            x=0.01,
-            ha="left",
-        )
-        return figure, [row for row in rows if row["site"] == direct[0]]
-
-    return len(maps) + len(drawn({"arrows": arrows}, changes, folder, ("png", "pdf")))
 
 
 def _print(table: Table, columns: Sequence[str]) -> None:

@@ -148,9 +148,10 @@ def kind_of(kind: str | None) -> Any:
 
 def drawn(tables: Mapping[str, Any], target: str, out: Path) -> int:
     """Draw what the tables have data for; how many figures."""
-    from analysis.figures.probing import draw_probing
+    from analysis.figures.files import written
+    from analysis.figures.probing import probing_figures
 
-    return len(draw_probing(tables, target, out / "figures"))
+    return len(written(probing_figures(tables, target), out / "figures"))
 
 
 def open_store(folder: Path) -> Store:

@@ -42,9 +42,12 @@ def processed(
     Examples:  snellen processed clip:224 clip:336 clip:448 tiles:336 --images ./photos --out runs/resize
                snellen processed ./my-checkpoint --images photos.csv
     """
-    from analysis.figures.all import draw_processed_table
+    from analysis.figures.all import processed_figures
+    from analysis.figures.files import written
     from analysis.processed import processed_survival
+    from snellen.provenance import provenance
     from snellen.sources import chosen_set
+    from stimuli.fingerprint import fingerprint
     from stimuli.tables import write_csv, write_json
 
     named = {name: image_processor(name) for name in models}
@@ -53,10 +56,11 @@ def processed(
     with resumable():
         found = processed_survival(named, shown, taxonomy=taxonomy, folds=folds, seed=seed, progress=progress)
     write_csv(found.table, out / "processed.csv")
-    write_json({"table": found.table, "left_out": found.left_out, "without_reference": found.without_reference,
+    about = provenance(data={"stimuli": fingerprint(shown)}, seed=seed)
+    write_json({"provenance": about, "table": found.table, "left_out": found.left_out, "without_reference": found.without_reference,
                 "taxonomy": found.taxonomy, "folds": found.folds, "seed": seed, "n_boot": found.n_boot, "models": models,
                 "images": images}, out / "processed.json")  # fmt: skip
-    draw_processed_table(found.table, out / "figures")
+    written(processed_figures(found.table), out / "figures")
     for line in lines(found.table):
         typer.echo(line)
     typer.echo(

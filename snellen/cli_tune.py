@@ -216,7 +216,8 @@ def _compare(
     how: dict[str, Any],
 ) -> None:
     """Several components at matched budgets, or one at several budgets and rates."""
-    from analysis.figures.teaching import draw_matched
+    from analysis.figures.files import written
+    from analysis.figures.teaching import matched_figures
     from snellen.teaching import teach
     from stimuli.errors import InputError
 
@@ -225,7 +226,7 @@ def _compare(
             "Got --test 0 with several components, or with --budgets or --rates; comparing needs references to report on. Leave --test out."
         )
     done = teach(mllm, train, shown, components, budgets=budgets, rates=rates, out=out, **how)
-    draw_matched(done.as_dict(), out / "figures")
+    written(matched_figures(done.as_dict()), out / "figures")
     base = done.base["balanced_accuracy"]
     typer.echo(f"balanced accuracy as loaded {_share(base)}, chance {_share(done.base['chance'])}")
     for row in done.matrix:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from analysis.captions import Captions, captions_kept
-from analysis.figures import draw_all
+from analysis.figures import exam_figures, written
 from analysis.gallery import gallery
 from analysis.inputs import PIXELS, measure_inputs
 from analysis.interview import Interview, interview
@@ -136,7 +136,7 @@ def examine(settings: ExamConfig, folder: Path, clock: steps.Clock, progress: bo
         more = {**(said.tables() if said else {}), "unsaid": known.sites, "unsaid_stimuli": known.stimuli, **cause.tables}
         for table, rows in more.items():
             write_csv(rows, folder / "tables" / f"{table}.csv")
-        figures = draw_all(results, folder / "figures")
+        figures = written(exam_figures(results), folder / "figures")
         render(results, folder, figures)
     (folder / "results.partial.json").replace(folder / "results.json")
     return results

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from analysis.figures.teaching import draw_one_taught
+from analysis.figures.files import written
+from analysis.figures.teaching import taught_figures
 from analysis.forgetting import forgotten, knowledge
 from analysis.perception import ask, compare_answers
 from hooks.load import Mllm
+from snellen.provenance import provenance
 from stimuli.errors import InputError
+from stimuli.fingerprint import fingerprint
 from stimuli.sets import exam_set
 from stimuli.tables import Table, write_csv, write_json, write_text
 from stimuli.types import Stimulus, StimulusSet
@@ -132,7 +135,12 @@ def teach_one(
     for name, rows in (("history", tuned.history), ("validation", tuned.validation), ("movement", layers)):
         write_csv(rows, out / f"{name}.csv")
     checkpoint = _checkpoint(tuned, out, results)
-    write_json({"results": results, "forgotten": lost, "audit": tuned.audit.as_dict(), "config": tuned.config}, out / REPORT)
+    data = {"train": train, **({} if stimuli is None else {"stimuli": stimuli})}
+    made = provenance(mllm.provenance, {name: fingerprint(own) for name, own in data.items()}, seed=seed)
+    write_json(
+        {"provenance": made, "results": results, "forgotten": lost, "audit": tuned.audit.as_dict(), "config": tuned.config},
+        out / REPORT,
+    )
     shown = {
         "component": component,
         "history": tuned.history,
@@ -140,7 +148,7 @@ def teach_one(
         "layers": layers,
         "forgotten": lost,
     }
-    draw_one_taught(shown, out / "figures")
+    written(taught_figures(shown), out / "figures")
     return Taught(tuned, results, lost, checkpoint)
 
 

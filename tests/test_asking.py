@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from analysis.figures.interview import draw_interview
+from analysis.figures.files import written
 from analysis.quality_methods import method
 from hooks.load import Mllm
 from snellen.asking import Asking, ask_questions, questions_of, rate_images
@@ -27,7 +27,7 @@ PLAIN: dict[str, Any] = {"prompt": None, "length_normalised": True, "calibrated"
 @pytest.fixture
 def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures in one format."""
-    monkeypatch.setattr("snellen.asking.draw_interview", partial(draw_interview, formats=("png",)))
+    monkeypatch.setattr("snellen.asking.written", partial(written, formats=("png",)))
 
 
 def few() -> StimulusSet:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from analysis.figures.cause import draw_causes
+from analysis.figures.cause import cause_figures
+from analysis.figures.files import written
 from hooks.checksum import weights_checksum
 from hooks.load import Mllm
 from snellen import exam_cause
@@ -148,9 +149,9 @@ def test_the_parts_are_measured_and_drawn(family: str, request: pytest.FixtureRe
     assert len(found.tables["cause_patching_pairs"]) == 3 and len(found.tables["cause_lens"]) > len(
         found.results["lens"]["table"]
     )
-    drawn = draw_causes(found.results, tmp_path / "figures", ("png",))
+    drawn = written(cause_figures(found.results), tmp_path / "figures", ("png",))
     assert set(drawn) == {"cause_patching", "cause_knockout", "cause_lens"}
     assert all((tmp_path / "figures" / f"{name}.csv").is_file() for name in drawn)
     assert (
-        draw_causes({"skipped": "why"}, tmp_path / "none") == {} and draw_causes({"lens": {"skipped": "why"}}, tmp_path) == {}
+        cause_figures({"skipped": "why"}) == {} and cause_figures({"lens": {"skipped": "why"}}) == {}
     )

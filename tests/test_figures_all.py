@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from analysis.figures import draw_all
+from analysis.figures import exam_figures, written
 
 CLASSES = ["blur", "clean"]
 
@@ -45,9 +45,9 @@ def results() -> dict[str, Any]:
 
 
 def test_what_has_no_data_is_left_out_and_each_figure_has_its_csv(results: dict[str, Any], tmp_path: Path) -> None:
-    written = draw_all(results, tmp_path, ("png",))
-    assert set(written) == {"survival", "responses", "confusion", "levels", "severity"}
-    assert all(paths["png"].stat().st_size > 1000 for paths in written.values())
+    found = written(exam_figures(results), tmp_path, ("png",))
+    assert set(found) == {"survival", "responses", "confusion", "levels", "severity"}
+    assert all(paths["png"].stat().st_size > 1000 for paths in found.values())
     with open(tmp_path / "survival.csv") as handle:
         assert [row["score"] for row in csv.DictReader(handle)] == ["0.5", "0.9", "0.6"]
 
@@ -56,15 +56,15 @@ def test_what_was_asked_besides_is_drawn_too(results: dict[str, Any], tmp_path: 
     monkeypatch.setattr("analysis.figures.all.FIGURES", {})
     rows = [{"type": "gaussian_blur", "n": 10, "references": 5, "accuracy": 0.4, "low": 0.2, "high": 0.6}]
     results["perception"]["base"] |= {"by_type": rows, "by_severity": [{**rows[0], "severity": "25 to 30 dB"}]}
-    written = draw_all(results, tmp_path, ("png",))
-    assert set(written) == {"types"} and written["types"]["png"].stat().st_size > 1000
+    found = written(exam_figures(results), tmp_path, ("png",))
+    assert set(found) == {"types"} and found["types"]["png"].stat().st_size > 1000
     with open(tmp_path / "types.csv") as handle:
         assert [(row["by"], row["accuracy"]) for row in csv.DictReader(handle)] == [("type", "0.4"), ("severity", "0.4")]
 
 
 @pytest.mark.slow
 def test_a_redrawn_figure_is_the_same_file(results: dict[str, Any], tmp_path: Path) -> None:
-    first, again = (draw_all(results, tmp_path / name, ("svg", "pdf")) for name in ("a", "b"))
+    first, again = (written(exam_figures(results), tmp_path / name, ("svg", "pdf")) for name in ("a", "b"))
     for name, paths in first.items():
         for ending, path in paths.items():
             assert path.read_bytes() == again[name][ending].read_bytes(), path.name

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.axes import Axes
 
-from analysis.figures.distance_map import CELLS, distance_map, draw_distance_maps, grid_of, limits_of
-from analysis.figures.files import canvas
+from analysis.figures.distance_map import CELLS, distance_figures, distance_map, grid_of, limits_of
+from analysis.figures.files import canvas, written
 from analysis.figures.style import style
 
 CLASSES = ("all", "blur", "colorfulness")
@@ -113,8 +113,8 @@ def test_the_scale_is_even_in_lightness_so_that_it_reads_in_grey() -> None:
 
 
 def test_every_measure_has_its_files_and_its_rows_beside_it(tmp_path: Path) -> None:
-    one = draw_distance_maps({"distance": table()}, tmp_path / "one", ("png",))
-    two = draw_distance_maps({"distance": table(), "distance_change": changes()[9:]}, tmp_path / "two", ("png",))
+    one = written(distance_figures({"distance": table()}, ["a"]), tmp_path / "one", ("png",))
+    two = written(distance_figures({"distance": table(), "distance_change": changes()[9:]}, ["a"]), tmp_path / "two", ("png",))
     assert set(one) == {"map_centred", "map_margin"} and set(two) == {"map_margin"}
     assert all(path.stat().st_size > 1000 for own in two.values() for path in own.values())
     with open(tmp_path / "one" / "map_centred.csv", encoding="utf-8") as handle:

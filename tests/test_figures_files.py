@@ -7,7 +7,7 @@ from typing import Any
 
 import matplotlib
 
-from analysis.figures.files import FORMATS, Made, canvas, drawn
+from analysis.figures.files import FORMATS, Made, bound, canvas, written
 
 
 def plotted(results: Any) -> Made:
@@ -30,11 +30,11 @@ def test_a_canvas_has_the_size_and_the_axes_that_were_asked_for() -> None:
 
 
 def test_every_format_and_the_rows_are_written(tmp_path: Path) -> None:
-    written = drawn({"line": plotted, "none": lambda results: plotted(None)}, [1.0, 3.0], tmp_path / "new" / "figures")
-    assert set(written) == {"line"} and set(written["line"]) == set(FORMATS) == {"png", "pdf", "svg"}
-    assert all(path == tmp_path / "new" / "figures" / f"line.{ending}" for ending, path in written["line"].items())
+    found = written(bound({"line": plotted, "none": lambda results: plotted(None)}, [1.0, 3.0]), tmp_path / "new" / "figures")
+    assert set(found) == {"line"} and set(found["line"]) == set(FORMATS) == {"png", "pdf", "svg"}
+    assert all(path == tmp_path / "new" / "figures" / f"line.{ending}" for ending, path in found["line"].items())
     starts = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
-    assert all(path.read_bytes().startswith(starts[ending]) for ending, path in written["line"].items())
+    assert all(path.read_bytes().startswith(starts[ending]) for ending, path in found["line"].items())
     with open(tmp_path / "new" / "figures" / "line.csv") as handle:
         assert list(csv.DictReader(handle)) == [{"x": "0", "y": "1.0"}, {"x": "1", "y": "3.0"}]
     assert sorted(path.name for path in (tmp_path / "new" / "figures").iterdir()) == [
@@ -43,16 +43,16 @@ def test_every_format_and_the_rows_are_written(tmp_path: Path) -> None:
 
 
 def test_without_data_not_even_the_folder_is_made(tmp_path: Path) -> None:
-    assert drawn({"line": plotted}, [], tmp_path / "figures") == {} and not (tmp_path / "figures").exists()
+    assert written(bound({"line": plotted}, []), tmp_path / "figures") == {} and not (tmp_path / "figures").exists()
 
 
 def test_only_the_formats_that_were_asked_for_are_written(tmp_path: Path) -> None:
-    assert set(drawn({"line": plotted}, [1.0], tmp_path, ("svg",))["line"]) == {"svg"}
+    assert set(written(bound({"line": plotted}, [1.0]), tmp_path, ("svg",))["line"]) == {"svg"}
     assert {path.suffix for path in tmp_path.iterdir()} == {".svg", ".csv"}
 
 
 def test_the_same_results_give_the_same_bytes(tmp_path: Path) -> None:
-    first, second = (drawn({"line": plotted}, [1.0, 2.0], tmp_path / name)["line"] for name in ("a", "b"))
+    first, second = (written(bound({"line": plotted}, [1.0, 2.0]), tmp_path / name)["line"] for name in ("a", "b"))
     assert all(first[ending].read_bytes() == second[ending].read_bytes() for ending in FORMATS)
     assert b"<dc:date>" not in first["svg"].read_bytes() and b"CreationDate" not in first["pdf"].read_bytes()
 
@@ -65,5 +65,5 @@ def test_figures_have_our_style_and_settings_stay_as_they_were(tmp_path: Path) -
         seen.update(matplotlib.rcParams)
         return plotted(results)
 
-    drawn({"line": noting}, [1.0], tmp_path, ("svg",))
+    written(bound({"line": noting}, [1.0]), tmp_path, ("svg",))
     assert seen["font.size"] == 8.5 and seen["svg.hashsalt"] == "snellen" and dict(matplotlib.rcParams) == before

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
-from analysis.figures.files import canvas
-from analysis.figures.geometry import ALIKE, draw_across, draw_alike, draw_geometry, draw_shape
+from analysis.figures.files import canvas, written
+from analysis.figures.geometry import ALIKE, draw_across, draw_alike, draw_shape, geometry_figures
 from analysis.figures.movement import draw_movement
 from analysis.figures.style import COLOURS
 
@@ -76,12 +76,12 @@ def test_r2_above_a_random_projection_is_drawn_from_zero() -> None:
 
 def test_every_figure_has_its_rows_beside_it_and_one_model_has_no_likeness(tmp_path: Path) -> None:
     own = [{**alike("effective_rank", 2.0, None), "model": "before"}, across("rebuilt", "before", 0.5)]
-    assert set(draw_geometry(own, tmp_path / "one", ("png",))) == {"shape", "across"}
-    both = draw_geometry([*own, alike("cka", 0.9, 0.3)], tmp_path / "two", ("png",))
+    assert set(written(geometry_figures(own), tmp_path / "one", ("png",))) == {"shape", "across"}
+    both = written(geometry_figures([*own, alike("cka", 0.9, 0.3)]), tmp_path / "two", ("png",))
     assert set(both) == {"alike", "shape", "across"} and both["alike"]["png"].stat().st_size > 1000
     with open(tmp_path / "two" / "alike.csv", encoding="utf-8") as handle:
         assert [(row["measure"], row["chance"]) for row in csv.DictReader(handle)] == [("cka", "0.3")]
-    assert draw_geometry([], tmp_path / "none") == {}
+    assert written(geometry_figures([]), tmp_path / "none") == {}
 
 
 def test_names_of_many_sites_do_not_overlap() -> None:

@@ -12,7 +12,8 @@ import pytest
 from analysis.bias import bias
 from analysis.blind import WHAT, compared
 from analysis.figures.agreement import PANELS
-from analysis.figures.interview import FIGURES, draw_interview
+from analysis.figures.files import written
+from analysis.figures.interview import FIGURES, interview_figures
 from analysis.figures.style import style
 from analysis.monotonicity import monotonicity
 from analysis.pairwise import pairwise
@@ -112,10 +113,10 @@ def dots(ax: Any, marker: str = "o") -> list[float]:
 
 @pytest.mark.slow
 def test_all_figures_are_drawn_and_their_rows_stand_beside_them(part: dict[str, Any], tmp_path: Path) -> None:
-    written = draw_interview(part, tmp_path, ("png",))
-    assert set(written) == set(FIGURES), "in this part there is data for every figure"
-    assert all(paths["png"].stat().st_size > 3000 for paths in written.values())
-    for name in written:
+    found = written(interview_figures(part), tmp_path, ("png",))
+    assert set(found) == set(FIGURES), "in this part there is data for every figure"
+    assert all(paths["png"].stat().st_size > 3000 for paths in found.values())
+    for name in found:
         with open(tmp_path / f"{name}.csv", encoding="utf-8") as handle:
             assert list(csv.DictReader(handle)), name
 

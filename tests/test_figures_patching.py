@@ -9,8 +9,8 @@ import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from analysis.figures.files import canvas
-from analysis.figures.patching import STRIP, draw_patching, draw_patching_maps, patching_map
+from analysis.figures.files import canvas, written
+from analysis.figures.patching import STRIP, draw_patching, patching_figures, patching_map
 from analysis.figures.style import style
 
 SITES = {"vision.0": ("image",), "projector": ("image",), "llm.0": ("image", "last"), "llm.1": ("image", "last")}
@@ -132,7 +132,7 @@ def test_a_figure_has_a_row_of_panels_per_part_and_nothing_is_cut() -> None:
 
 
 def test_files_bring_their_rows_and_values_that_are_not_there_are_left_out(tmp_path: Path) -> None:
-    made = draw_patching_maps({"patching": table()}, tmp_path, ("png",))
+    made = written(patching_figures({"patching": table()}), tmp_path, ("png",))
     assert set(made) == {"patching_recovery", "patching_effect"} and made["patching_recovery"]["png"].is_file()
     with open(tmp_path / "patching_recovery.csv", encoding="utf-8") as handle:
         assert [float(row["recovery"]) for row in csv.DictReader(handle)] == pytest.approx([row["recovery"] for row in table()])

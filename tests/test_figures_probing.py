@@ -9,6 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from analysis.figures import probing
+from analysis.figures.files import written
 from analysis.figures.kinds import draw_transfers, draw_types
 from analysis.figures.survival import shown_ticks
 
@@ -164,7 +165,7 @@ def test_every_figure_is_written_with_its_data_and_what_is_missing_is_left_out(t
     found = tables(blocks=2, kinds=2, numbers=numbers)
     if numbers:
         found = {"probe": found["probe"]}
-    done = probing.draw_probing(found, "distortion", tmp_path, ["svg"])
+    done = written(probing.probing_figures(found, "distortion"), tmp_path, ["svg"])
     expected = {"survival", "differences", "bits", "equal_dimension", "sample_size", "types", "control_task_cell",
                 "transfer_type", "transfer_level"}  # fmt: skip
     assert set(done) == ({"survival"} if numbers else expected)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from analysis.figures.all import draw_processed_table
+from analysis.figures.all import processed_figures
+from analysis.figures.files import written
 from analysis.figures.processed import draw_processed
 
 
@@ -54,10 +55,10 @@ def test_the_score_on_the_file_is_a_bar_and_its_absence_is_said() -> None:
 
 
 def test_figure_and_data_are_written_together(tmp_path: Path) -> None:
-    assert set(draw_processed_table(ROWS, tmp_path)) == {"png", "pdf", "svg"}
+    assert set(written(processed_figures(ROWS), tmp_path)["processed"]) == {"png", "pdf", "svg"}
     with open(tmp_path / "processed.csv") as handle:
         assert [(r["processor"], r["type"]) for r in csv.DictReader(handle)][:2] == [
             ("clip:224", "all"),
             ("clip:224", "white_noise"),
         ]
-    assert draw_processed_table([], tmp_path / "none") == {} and not (tmp_path / "none").exists()
+    assert written(processed_figures([]), tmp_path / "none") == {} and not (tmp_path / "none").exists()

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from matplotlib.colors import to_hex
 
-from analysis.figures.files import canvas
+from analysis.figures.files import canvas, written
 from analysis.figures.forgetting import BEFORE, draw_forgetting
 from analysis.figures.geometry import ALIKE, OWN, draw_alike, draw_shape
 from analysis.figures.matrix import draw_matrix, draw_rates
 from analysis.figures.movement import draw_movement
-from analysis.figures.teaching import draw_matched, draw_one_taught
+from analysis.figures.teaching import matched_figures, taught_figures
 
 LAYERS: list[dict[str, Any]] = [
     {"site": site, "component": "vision", "relative": value}
@@ -93,7 +93,7 @@ def test_what_was_not_measured_says_so(nothing: float | None, tmp_path: Path) ->
     every = [{**row, **{key: lost[key] for key in lost if lost[key] is nothing}} for row in MATRIX]
     rates = [{**row, "loss": None if nothing is None else float("inf")} for row in RATES]
     run = {"matrix": every, "rates": rates, "forgotten": [], "base": {"balanced_accuracy": 0.13, "chance": 0.125}}
-    assert set(draw_matched(run, tmp_path, ("png",))) == {"matrix", "rates"}
+    assert set(written(matched_figures(run), tmp_path, ("png",))) == {"matrix", "rates"}
 
 
 def test_the_matrix_names_every_cell_and_chosen_rates_are_filled() -> None:
@@ -129,10 +129,10 @@ def test_files_and_their_data(tmp_path: Path) -> None:
         "layers": LAYERS,
         "forgotten": LOST,
     }
-    assert set(draw_one_taught(run, tmp_path, ("png",))) == {"training", "movement", "forgetting"}
+    assert set(written(taught_figures(run), tmp_path, ("png",))) == {"training", "movement", "forgetting"}
     bare = {**run, "forgotten": [], "layers": [{**row, "relative": None} for row in LAYERS]}
-    assert set(draw_one_taught(bare, tmp_path / "bare", ("png",))) == {"training"}
+    assert set(written(taught_figures(bare), tmp_path / "bare", ("png",))) == {"training"}
     lost = [{"component": "vision", "budget": "steps", **row} for row in LOST]
     matched = {"matrix": MATRIX, "rates": RATES, "forgotten": lost, "base": {"balanced_accuracy": 0.13, "chance": 0.125}}
-    assert set(draw_matched(matched, tmp_path, ("png",))) == {"matrix", "rates", "forgetting_steps"}
+    assert set(written(matched_figures(matched), tmp_path, ("png",))) == {"matrix", "rates", "forgetting_steps"}
     assert len(list(csv.DictReader((tmp_path / "matrix.csv").read_text().splitlines()))) == 4

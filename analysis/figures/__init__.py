@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from analysis.figures.all import draw_all
+from analysis.figures.all import exam_figures
+from analysis.figures.files import written
 from analysis.figures.style import style
 from analysis.figures.survival import draw_survival
 
-__all__ = ["draw_all", "draw_survival", "style"]
+__all__ = ["draw_survival", "exam_figures", "style", "written"]

@@ -1,19 +1,18 @@
-"""All figures of one exam, from its results alone: PNG, PDF and SVG, and the data behind each as CSV."""
+"""All figures of one exam, from its results alone."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 from analysis.figures.answers import draw_confusion, draw_contact_sheet, draw_levels, draw_responses, draw_severity
-from analysis.figures.cause import draw_causes
-from analysis.figures.distance import PANELS, draw_distance, draw_plane
-from analysis.figures.distance_map import distance_map
-from analysis.figures.files import FORMATS, Made, canvas, drawn
-from analysis.figures.interview import draw_interview
+from analysis.figures.cause import cause_figures
+from analysis.figures.distance import draw_plane
+from analysis.figures.distance_map import arrows_figure, distance_map
+from analysis.figures.files import Made, Plan, bound, canvas
+from analysis.figures.interview import interview_figures
 from analysis.figures.movement import draw_movement
 from analysis.figures.processed import draw_processed, shown_rows
 from analysis.figures.survival import draw_survival, draw_survival_arms
@@ -23,24 +22,22 @@ from stimuli.tables import Table
 Results = Mapping[str, Any]
 
 
-def draw_all(results: Results, folder: str | Path, formats: Sequence[str] = FORMATS) -> dict[str, dict[str, Path]]:
-    """Draw every figure that the results have data for.
+def exam_figures(results: Results) -> Plan:
+    """Every figure of an exam.
 
     Args:
         results: what ``results.json`` holds.
-        folder: where to write.
-        formats: file endings.
 
     Returns:
-        Name → format → path; a figure without data is left out.
+        Name → what makes it; it makes nothing where there is no data.
     """
-    made = drawn(FIGURES, results, folder, formats) | draw_interview(results["perception"], folder, formats)
-    return made | draw_causes(results.get("cause") or {}, folder, formats)
+    cause = cause_figures(results.get("cause") or {})
+    return {**bound(FIGURES, results), **interview_figures(results["perception"]), **cause}
 
 
-def draw_processed_table(rows: Table, folder: str | Path, formats: Sequence[str] = FORMATS) -> dict[str, Path]:
-    """Draw the figure ``processed`` from a table of ``processed_survival``: format → path; without rows none."""
-    return drawn({"processed": _processed_figure}, rows, folder, formats).get("processed", {})
+def processed_figures(rows: Table) -> Plan:
+    """The figure ``processed`` of a table of ``processed_survival``."""
+    return bound({"processed": _processed_figure}, rows)
 
 
 def _survival(results: Results) -> Made:
@@ -59,7 +56,7 @@ def _processed_figure(rows: Table) -> Made:
         return None
     shown = shown_rows(rows)
     kinds, processors = (len({row[key] for row in shown}) for key in ("type", "processor"))
-    figure, axes = canvas(8.2, 1.3 + kinds * max(0.19, 0.07 * processors), 1, 2, sharey=True)
+    figure, axes = canvas(8.2, 1.3 + kinds * max(0.19, 0.07 * processors), 1, 2, narrow="keep", sharey=True)
     draw_processed(axes, rows)
     return figure, shown
 
@@ -96,11 +93,9 @@ def _distance(results: Results) -> Made:
     distance = results["distance"]
     if not distance.get("compare"):
         return None
-    figure, axes = canvas(8.2, 3.0, 1, len(PANELS), sharey=True)
-    draw_distance(axes, distance, results["perception"]["base"]["classes"])
-    figure.suptitle(f"Distance at the projector before (○) and after (✚) tuning {distance['shown_arm']}; band: 95 % interval of the change",
-                    fontsize=8.5, x=0.01, ha="left")  # fmt: skip
-    return figure, [{"arm": arm, **row} for arm, rows in distance["compare"].items() for row in rows]
+    arm = distance["shown_arm"]
+    made = arrows_figure(distance["compare"][arm], results["perception"]["base"]["classes"], "projector", arm)
+    return made and (made[0], [{"arm": arm, **row} for arm, rows in distance["compare"].items() for row in rows])
 
 
 def _distance_map(results: Results) -> Made:
@@ -181,7 +176,7 @@ def _contact_sheet(results: Results) -> Made:
         return None
     columns = 8
     rows = -(-len(examples) // columns)
-    figure, axes = canvas(8.2, 1.45 * rows, rows, columns, squeeze=False)
+    figure, axes = canvas(8.2, 1.45 * rows, rows, columns, narrow="flow", squeeze=False)
     draw_contact_sheet(list(axes.flat), [{**e, "image": _decode(e["png"])} for e in examples])
     return figure, [{k: v for k, v in example.items() if k != "png"} for example in examples]
 

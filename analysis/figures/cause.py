@@ -1,69 +1,61 @@
-"""Figures of causes as files: what exchanging, cutting, reading, attributing and steering showed, each with its rows beside it."""
+"""Figures of causes: what exchanging, cutting, reading, attributing and steering showed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from analysis.figures.attribution import draw_conductance, draw_leaders, draw_overlay, draw_sanity
-from analysis.figures.files import Made, canvas, drawn
+from analysis.figures.files import Made, Plan, bound, canvas
 from analysis.figures.knockout import draw_attention, draw_knockout
 from analysis.figures.lens import lens_figure
 from analysis.figures.patching import patching_map
 from analysis.figures.steering import draw_dose_response
 from stimuli.tables import Table
 
-FORMATS = ("png", "pdf")
 Tables = Mapping[str, Table]
-Files = dict[str, dict[str, Path]]
 
 
-def draw_causes(part: Mapping[str, Any], folder: str | Path, formats: Sequence[str] = FORMATS) -> Files:
+def cause_figures(part: Mapping[str, Any]) -> Plan:
     """What an exam found about causes: exchange, knock-out and lens, as far as they could be measured.
 
     Args:
         part: the ``cause`` part of an exam's results, or some of its keys.
-        folder: where to write.
-        formats: file endings.
     """
     makers: dict[str, Callable[[Tables], Made]] = {"patching": _patching, "knockout": _knockout, "lens": _lens}
     tables = {name: part[name]["table"] for name in makers if part.get(name) and part[name].get("table")}
-    return drawn({f"cause_{name}": makers[name] for name in tables}, tables, folder, formats)
+    return bound({f"cause_{name}": makers[name] for name in tables}, tables)
 
 
-def draw_knockouts(tables: Tables, folder: str | Path, formats: Sequence[str] = FORMATS) -> Files:
+def knockout_figures(tables: Tables) -> Plan:
     """Edges over layers, and where heads look, of the tables ``knockout`` and ``attention``."""
     makers: dict[str, Callable[[Any], Made]] = {"knockout": _knockout}
     looked = tables.get("attention", [])
     for of in ("image", "region"):
         if any(row.get(of) is not None for row in looked):
             makers[f"attention_{of}"] = _attention(of)
-    return drawn(makers, tables, folder, formats)
+    return bound(makers, tables)
 
 
-def draw_lenses(tables: Tables, folder: str | Path, formats: Sequence[str] = FORMATS) -> Files:
+def lens_figures(tables: Tables) -> Plan:
     """Rank of the right word over sites, of the tables ``lens`` and ``tuned_lens``."""
-    return drawn({"lens": _lens}, tables, folder, formats)
+    return bound({"lens": _lens}, tables)
 
 
-def draw_attributions(tables: Tables, folder: str | Path, formats: Sequence[str] = FORMATS) -> Files:
+def attribution_figures(tables: Tables) -> Plan:
     """Leaders, conductance and sanity, of the tables ``attribution``, ``conductance`` and ``sanity``."""
     parts = {"attribution": draw_leaders, "conductance": draw_conductance, "sanity": draw_sanity}
-    makers = {name: _panel(name, draw) for name, draw in parts.items() if tables.get(name)}
-    return drawn(makers, tables, folder, formats)
+    return bound({name: _panel(name, draw) for name, draw in parts.items() if tables.get(name)}, tables)
 
 
-def draw_overlays(
+def overlay_figures(
     images: Sequence[np.ndarray],
-    maps: Mapping[str, np.ndarray],
+    maps: Mapping[str, Sequence[np.ndarray]],
     masks: Sequence[np.ndarray | None],
     names: Sequence[str],
-    folder: str | Path,
-    formats: Sequence[str] = FORMATS,
-) -> Files:
+) -> Plan:
     """A row per image, a column per method; the border is that of the distorted part.
 
     Args:
@@ -71,11 +63,9 @@ def draw_overlays(
         maps: method to (n, rows, columns), signed.
         masks: bool (H, W) each.
         names: what stands beside each image.
-        folder: where to write.
-        formats: file endings.
     """
 
-    def made(_: Any) -> Made:
+    def made() -> Made:
         figure, axes = canvas(1.25 * len(maps) + 0.9, 1.25 * len(images) + 0.5, len(images), len(maps), squeeze=False)
         for row, (image, mask, name) in enumerate(zip(images, masks, names, strict=True)):
             for ax, (method, heat) in zip(axes[row], maps.items(), strict=True):
@@ -85,13 +75,13 @@ def draw_overlays(
             )
         return figure, [{"image": name, "column": i, "method": method} for name in names for i, method in enumerate(maps)]
 
-    return drawn({"overlays": made}, {}, folder, formats)
+    return {"overlays": made}
 
 
-def draw_steerings(table: Table, folder: str | Path, formats: Sequence[str] = FORMATS) -> Files:
+def steering_figures(table: Table) -> Plan:
     """Dose and response by kind of direction, of ``Steering.table``."""
     kinds = list(dict.fromkeys(row["like"] for row in table if row["like"] == row["kind"]))
-    return drawn({f"dose_response_{kind}": _dose(kind) for kind in kinds}, {"steering": table}, folder, formats)
+    return bound({f"dose_response_{kind}": _dose(kind) for kind in kinds}, {"steering": table})
 
 
 def _patching(tables: Tables) -> Made:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from analysis.figures.files import FORMATS, Made, canvas, drawn
+from analysis.figures.distance import PANELS, draw_distance
+from analysis.figures.files import Made, Plan, canvas
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -149,30 +149,47 @@ def distance_map(result: Any, measure: str) -> Any:
     return figure
 
 
-def draw_distance_maps(
-    tables: Mapping[str, Rows], folder: str | Path, formats: Sequence[str] = ("png", "pdf")
-) -> dict[str, dict[str, Path]]:
-    """A map per measure that the tables hold, with the rows it shows as CSV beside it.
+def distance_figures(tables: Mapping[str, Rows], classes: Sequence[str]) -> Plan:
+    """A map per measure that the tables hold, and of two models the arrows at the first site whose features are compared as they are.
 
     Args:
         tables: ``distance`` and, where two models were compared, ``distance_change``.
-        folder: where to write.
-        formats: file endings, of ``analysis.figures.files.FORMATS``.
+        classes: in order.
     """
     rows = tables.get("distance_change") or tables["distance"]
     compared = bool(rows) and "change" in rows[0]
     there = {row["measure"] for row in rows} if compared else {name for row in rows for name in row if row[name] is not None}
 
-    def maker(measure: str) -> Any:
-        def made(_: Any) -> Made:
+    def maker(measure: str) -> Callable[[], Made]:
+        def made() -> Made:
             own = [dict(row) for row in rows if not compared or row["measure"] == measure]
             kept = own if compared else [{k: v for k, v in row.items() if k in _columns(measure)} for row in own]
             return distance_map(rows, measure), kept
 
         return made
 
-    wanted = [ending for ending in formats if ending in FORMATS]
-    return drawn({f"map_{name}": maker(name) for name in NAMES if name in there}, tables, folder, wanted)
+    plan = {f"map_{name}": maker(name) for name in NAMES if name in there}
+    direct = [row["site"] for row in rows if compared and row["space"] == "direct"]
+    if direct and all(measure in there for measure, _ in PANELS):
+        plan["arrows"] = lambda: arrows_figure(rows, list(classes), direct[0])
+    return plan
+
+
+def arrows_figure(rows: Rows, classes: list[str], site: str, arm: str = "") -> Made:
+    """The arrows of ``draw_distance`` at one site as a figure, and the rows it shows.
+
+    Args:
+        rows: of ``compare``.
+        classes: in order.
+        site: where.
+        arm: what was tuned, for the heading.
+    """
+    figure, axes = canvas(8.2, 3.0, 1, len(PANELS), sharey=True)
+    draw_distance(axes, {"compare": {arm: rows}, "shown_arm": arm}, classes, site)
+    tuned = f" tuning {arm}" if arm else ""
+    told = f"Distance at {site} before (○) and after (✚){tuned}; band: 95 % interval of the change"
+    figure.suptitle(told, fontsize=8.5, x=0.01, ha="left")
+    return figure, [dict(row) for row in rows if row["site"] == site]
 
 
 def _columns(measure: str) -> tuple[str, ...]:

@@ -3,57 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from analysis.figures.columns import fit, too_wide, width_of
 from analysis.figures.style import style
 from stimuli.tables import Table, write_csv
 
 FORMATS = ("png", "pdf", "svg")
 Made = tuple[Any, Table] | None
 """A figure and the rows that it shows; None where there is nothing to show."""
+Plan = Mapping[str, Callable[[], Made]]
+"""Name of a figure → what makes it."""
+Files = dict[str, dict[str, Path]]
+"""Name of a figure → format → path."""
 
 
-def canvas(width: float, height: float, rows: int = 1, columns: int = 1, **options: Any) -> tuple[Any, Any]:
-    """A figure of a size in inches and its axes."""
+def canvas(
+    width: float, height: float, rows: int = 1, columns: int = 1, *, narrow: str | None = None, **options: Any
+) -> tuple[Any, Any]:
+    """A figure of a size in inches and its axes.
+
+    Args:
+        width: on a screen; a journal's column is narrower (``analysis.figures.columns``).
+        height: likewise.
+        rows: of panels.
+        columns: of panels.
+        narrow: what becomes of the panels in a narrow column: they ``flow`` into fewer columns (those of a single row by default), or
+            ``keep`` their places (all others by default).
+        **options: of ``Figure.subplots``.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(width, height))
+    made: Any = Figure(figsize=(width, height))
     FigureCanvasAgg(made)
+    made.narrow = narrow or ("flow" if rows == 1 else "keep")
     return made, made.subplots(rows, columns, **options)
 
 
-def drawn(
-    figures: Mapping[str, Callable[[Any], Made]], results: Any, folder: str | Path, formats: Sequence[str] = FORMATS
-) -> dict[str, dict[str, Path]]:
-    """Draw every figure that the results have data for.
+def bound(figures: Mapping[str, Callable[[Any], Made]], results: Any) -> dict[str, Callable[[], Made]]:
+    """The plan of figures that all take the same results."""
+    return {name: partial(make, results) for name, make in figures.items()}
+
+
+def written(plan: Plan, folder: str | Path, formats: Sequence[str] = FORMATS, column: str | None = None) -> Files:
+    """Draw every figure of a plan that there is data for, and write it.
 
     Args:
-        figures: name → what makes it of the results.
-        results: as the figures want them.
+        plan: name → what makes it.
         folder: where to write.
         formats: file endings.
+        column: a width, as ``analysis.figures.columns`` knows them; by default the figure's own, for screens.
 
     Returns:
         Name → format → path; a figure without data is left out.
+
+    Raises:
+        InputError: an unknown width.
     """
-    written: dict[str, dict[str, Path]] = {}
+    found: Files = {}
     with style():
-        for name, draw in figures.items():
-            made = draw(results)
+        for name, make in plan.items():
+            made = make()
             if made is not None:
-                written[name] = _written(*made, name, Path(folder), formats)
-    return written
+                if column is not None:
+                    fit(made[0], width_of("double" if too_wide(name, column) else column))
+                found[name] = _saved(*made, name, Path(folder), formats)
+    return found
 
 
-def _written(made: Any, data: Table, name: str, folder: Path, formats: Sequence[str]) -> dict[str, Path]:
+def there(plan: Plan) -> list[str]:
+    """The names of the figures that there is data for."""
+    with style():
+        return [name for name, make in plan.items() if make() is not None]
+
+
+def _saved(made: Any, data: Table, name: str, folder: Path, formats: Sequence[str]) -> dict[str, Path]:
     folder.mkdir(parents=True, exist_ok=True)
     write_csv(data, folder / f"{name}.csv")
-    return {ending: _save(made, folder / f"{name}.{ending}") for ending in formats}
+    return {ending: save(made, folder / f"{name}.{ending}") for ending in formats}
 
 
-def _save(made: Any, path: Path) -> Path:
-    metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(path.suffix[1:])
-    made.savefig(path, metadata=metadata)
+def save(made: Any, path: Path, **options: Any) -> Path:
+    """Write a figure without the time in it, so that the same figure is the same file."""
+    made.savefig(path, metadata={"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(path.suffix[1:]), **options)
     return path

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analysis.figures.files import Made, canvas, drawn
+from analysis.figures.files import Made, Plan, bound, canvas
 from analysis.figures.style import COLOURS
 from analysis.figures.survival import shown_ticks
 from stimuli.tables import Table
@@ -110,18 +109,13 @@ def draw_across(ax: Any, rows: Table) -> None:
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def draw_geometry(rows: Table, folder: str | Path, formats: Sequence[str] = ("png", "pdf")) -> dict[str, dict[str, Path]]:
-    """Likeness of two models by site, the shape of each, and what the projector keeps, with the rows shown as CSV beside them.
+def geometry_figures(rows: Table) -> Plan:
+    """Likeness of two models by site, the shape of each, and what the projector keeps.
 
     Args:
         rows: ``Geometry.table``.
-        folder: where to write.
-        formats: file endings.
-
-    Returns:
-        Name → format → path, of ``alike``, ``shape`` and ``across``, as far as there are rows.
     """
-    return drawn({"alike": _alike, "shape": _shape, "across": _across}, rows, folder, formats)
+    return bound({"alike": _alike, "shape": _shape, "across": _across}, rows)
 
 
 def _alike(rows: Table) -> Made:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from analysis.figures import agreement as again
 from analysis.figures import psychometric, template_bias
 from analysis.figures.calibration import draw_reliability
-from analysis.figures.files import FORMATS, Made, canvas, drawn
+from analysis.figures.files import Made, Plan, bound, canvas
 from analysis.figures.protocols import draw_accuracy_by, draw_controls, draw_protocols, draw_shares
 from analysis.figures.quality import draw_correlations, draw_monotonicity, draw_quality
 from analysis.figures.unsaid import draw_gallery, draw_unsaid, draw_unsaid_types
@@ -17,18 +16,13 @@ from analysis.figures.unsaid import draw_gallery, draw_unsaid, draw_unsaid_types
 Part = Mapping[str, Any]
 
 
-def draw_interview(part: Part, folder: str | Path, formats: Sequence[str] = FORMATS) -> dict[str, dict[str, Path]]:
-    """Draw every figure that there is data for.
+def interview_figures(part: Part) -> Plan:
+    """Every figure of what a model says.
 
     Args:
         part: the ``perception`` part of an exam's results, or some of its keys.
-        folder: where to write.
-        formats: file endings.
-
-    Returns:
-        Name → format → path.
     """
-    return drawn(FIGURES, part, folder, formats)
+    return bound(FIGURES, part)
 
 
 def _protocols(part: Part) -> Made:
@@ -108,7 +102,7 @@ def _thresholds(part: Part) -> Made:
     if not found or not found["table"]:
         return None
     rows, columns = psychometric.panels(found)
-    made, axes = canvas(8.2, 0.6 + 1.25 * rows, rows, columns, squeeze=False, sharex=True, sharey=True)
+    made, axes = canvas(8.2, 0.6 + 1.25 * rows, rows, columns, narrow="flow", squeeze=False, sharex=True, sharey=True)
     psychometric.draw_psychometric(axes, found)
     return made, found["table"]
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analysis.figures.files import FORMATS, Made, canvas, drawn
+from analysis.figures.files import Plan, canvas
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -80,7 +79,7 @@ def patching_map(table: Any, value: str = "recovery") -> Any:
     wide = 1.3 + len(directions) * max(2.3, 0.62 * len(sets) + 0.5)
     tall = 0.9 + sum(0.45 + (0.21 if count <= WRITTEN else 0.13) * count for count in counts)
     ratios = {"height_ratios": [count + 1 for count in counts]}
-    figure, axes = canvas(wide, tall, len(parts), len(directions), squeeze=False, gridspec_kw=ratios)
+    figure, axes = canvas(wide, tall, len(parts), len(directions), narrow="keep", squeeze=False, gridspec_kw=ratios)
     for own, part in zip(axes, parts, strict=True):
         for ax, direction in zip(own, directions, strict=True):
             made = draw_patching(ax, rows, direction=direction, value=value, part=part, names=ax is own[0])
@@ -98,26 +97,18 @@ def patching_map(table: Any, value: str = "recovery") -> Any:
     return figure
 
 
-def draw_patching_maps(
-    tables: Mapping[str, Rows], folder: str | Path, formats: Sequence[str] = ("png", "pdf")
-) -> dict[str, dict[str, Path]]:
-    """A map per value, with the rows it shows as CSV beside it.
+def patching_figures(tables: Mapping[str, Rows]) -> Plan:
+    """A map per value.
 
     Args:
         tables: ``patching``.
-        folder: where to write.
-        formats: file endings, of ``analysis.figures.files.FORMATS``.
     """
     rows = [dict(row) for row in tables["patching"]]
 
     def maker(value: str) -> Any:
-        def made(_: Any) -> Made:
-            return (patching_map(rows, value), rows) if any(row[value] is not None for row in rows) else None
+        return lambda: (patching_map(rows, value), rows) if any(row[value] is not None for row in rows) else None
 
-        return made
-
-    wanted = [ending for ending in formats if ending in FORMATS]
-    return drawn({f"patching_{value}": maker(value) for value in VALUES}, tables, folder, wanted)
+    return {f"patching_{value}": maker(value) for value in VALUES}
 
 
 def _own(table: Any, direction: str, part: str | None) -> list[Mapping[str, Any]]:

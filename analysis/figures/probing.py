@@ -7,12 +7,11 @@ drawn like those of ten, with fewer names.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from analysis.figures.files import FORMATS, Made, canvas, drawn
+from analysis.figures.files import Made, Plan, bound, canvas
 from analysis.figures.kinds import draw_transfers, draw_types
 from analysis.figures.style import COLOURS, MARKERS, colour, percent_axis
 from analysis.figures.survival import BASELINE, Rows, curve, draw_survival, site_axis, split
@@ -189,25 +188,18 @@ def draw_transfer(ax: Any, rows: Rows, by: str) -> None:
     ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 
-def draw_probing(
-    tables: Tables, target: str, folder: str | Path, formats: Sequence[str] = FORMATS
-) -> dict[str, dict[str, Path]]:
-    """Draw every figure that the tables have data for, with the data beside each as CSV.
+def probing_figures(tables: Tables, target: str) -> Plan:
+    """Every figure of a probing.
 
     Args:
         tables: by name, as ``snellen probe`` keeps them.
         target: what was probed for.
-        folder: where to write.
-        formats: file endings.
-
-    Returns:
-        Name → format → path.
     """
     more: dict[str, Callable[[Any], Made]] = {name: _transfer(name) for name in tables if name.startswith(TRANSFER)}
     for name in tables:
         if name.startswith(CONTROL):
             more[name] = _one(name, lambda ax, rows, _: draw_control_task(ax, rows))
-    return drawn({**FIGURES, **more}, {**tables, "target": target}, folder, formats)
+    return bound({**FIGURES, **more}, {**tables, "target": target})
 
 
 def _as_score(row: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from analysis.figures.files import FORMATS, Made, canvas, drawn
+from analysis.figures.files import Made, Plan, bound, canvas
 from analysis.figures.forgetting import draw_forgetting
 from analysis.figures.matrix import draw_matrix, draw_rates
 from analysis.figures.movement import draw_movement
@@ -16,33 +15,23 @@ from stimuli.tables import Table
 Results = Mapping[str, Any]
 
 
-def draw_one_taught(results: Results, folder: str | Path, formats: Sequence[str] = FORMATS) -> dict[str, dict[str, Path]]:
+def taught_figures(results: Results) -> Plan:
     """The figures of one run.
 
     Args:
         results: ``component``, ``history``, ``validation``, ``layers`` and ``forgotten`` rows.
-        folder: where to write.
-        formats: file endings.
-
-    Returns:
-        Name → format → path.
     """
-    return drawn({"training": _training, "movement": _movement, "forgetting": _forgetting}, results, folder, formats)
+    return bound({"training": _training, "movement": _movement, "forgetting": _forgetting}, results)
 
 
-def draw_matched(results: Results, folder: str | Path, formats: Sequence[str] = FORMATS) -> dict[str, dict[str, Path]]:
+def matched_figures(results: Results) -> Plan:
     """The figures of components at matched budgets.
 
     Args:
         results: ``Teaching.as_dict()``.
-        folder: where to write.
-        formats: file endings.
-
-    Returns:
-        Name → format → path.
     """
     forgets = {f"forgetting_{name}": _of_budget(name) for name in dict.fromkeys(row["budget"] for row in results["forgotten"])}
-    return drawn({"matrix": _matrix, "rates": _rates, **forgets}, results, folder, formats)
+    return bound({"matrix": _matrix, "rates": _rates, **forgets}, results)
 
 
 def _training(results: Results) -> Made:

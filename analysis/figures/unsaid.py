@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from analysis.cells import CELLS
 from analysis.figures.style import colour, percent_axis
-from analysis.unsaid import CELLS
 
 Rows = Sequence[Mapping[str, Any]]
 LAYERS: Mapping[str, Mapping[str, Any]] = {
