@@ -11,10 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from stimuli.errors import InputError
-from stimuli.images import BROKEN, _orientation, _rgb, _upright
+from stimuli.images import FORMATS, decoded
 
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
-"""What may be inside; Pillow knows more, some of which run other programs."""
 TEXT = 64 * 1024**2
 """Most characters of an image as base64 (48 MB of file)."""
 PIXELS = 64_000_000
@@ -71,17 +69,11 @@ def from_bytes(content: bytes, name: str) -> np.ndarray:
     """The image in a file's bytes as uint8 (H, W, 3), converted as ``stimuli.images.read_image`` does.
 
     Raises:
-        InputError: no image of `FORMATS`, one that is cut off, or one of more than `PIXELS`; its size is looked at before it is decoded.
+        InputError: no image of `stimuli.images.FORMATS`, one that is cut off, or one of more than `PIXELS`.
     """
-    from PIL import Image
-
     try:
-        with Image.open(BytesIO(content), formats=FORMATS) as handle:
-            if handle.width * handle.height > PIXELS:
-                raise ValueError(f"{handle.width} × {handle.height} pixels are more than {PIXELS}")
-            handle.load()
-            return _upright(_rgb(handle), _orientation(handle))
-    except (*BROKEN, Image.DecompressionBombError) as error:
+        return decoded(BytesIO(content), PIXELS)
+    except Exception as error:  # decoders raise many kinds for broken files
         raise InputError(
             f"The image of {name} cannot be read ({error}). Expected a complete {', '.join(FORMATS)} of at most {PIXELS} pixels. Replace it."
         ) from error

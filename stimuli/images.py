@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +16,13 @@ if TYPE_CHECKING:
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".jp2")
 """How the names of image files end, in lower case."""
+
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000")
+"""What is opened, whatever a file is called. Pillow knows more, some of which run other programs (PostScript runs Ghostscript)."""
+PIXELS = 89_478_485
+"""Most pixels of an image: from there on Pillow warns of a decompression bomb. Reading so many takes up to 1.5 GB."""
+ROWS = 512
+"""So many are laid over white at a time."""
 
 ROTATED = "rotated by EXIF"
 DEEP = "16 bits: high byte kept"
@@ -36,8 +42,6 @@ BITS_PER_SAMPLE = 258
 """The TIFF tag."""
 FLIPS = {1: (1, 1), 2: (1, -1), 3: (-1, -1), 4: (-1, 1), 5: (1, 1), 6: (1, -1), 7: (-1, -1), 8: (-1, 1)}
 """Per EXIF orientation, the steps down and across that set an image upright; from 5 on its axes are swapped before."""
-BROKEN = (OSError, SyntaxError, ValueError, EOFError, struct.error)
-"""What Pillow raises for a file that is not a complete image."""
 
 
 def read_image(path: Path) -> np.ndarray:
@@ -55,20 +59,42 @@ def read_image(path: Path) -> np.ndarray:
         path: the file.
 
     Raises:
-        InputError: the file is missing, truncated, empty, too large for Pillow, not an image, or of grey values whose
+        InputError: the file is missing, truncated, empty, of more than ``PIXELS``, not an image, or of grey values whose
             range is not defined (32 bits, 12 bits).
     """
-    from PIL import Image
-
     try:
-        with Image.open(path) as handle:
-            handle.load()
-            return _upright(_rgb(handle), _orientation(handle))
-    except (*BROKEN, Image.DecompressionBombError) as error:
+        _refuse_special(path)
+        return decoded(path, PIXELS)
+    except Exception as error:  # decoders raise many kinds for broken files
         raise InputError(
             f"The image {path} cannot be read ({error}). Expected a complete PNG, JPEG, BMP, WebP or TIFF file: "
             "replace or remove it; without --strict it is skipped and listed in the report."
         ) from error
+
+
+def decoded(source: Path | IO[bytes], most: int) -> np.ndarray:
+    """An image of at most so many pixels as uint8 (H, W, 3), as ``read_image`` tells; its size is looked at before it is decoded.
+
+    Raises:
+        Exception: whatever its decoder raises, and ValueError for too many pixels.
+    """
+    from PIL import Image
+
+    with Image.open(source, formats=FORMATS) as handle:
+        if handle.width * handle.height > most:
+            raise ValueError(f"{handle.width} × {handle.height} pixels are more than {most}")
+        handle.load()
+        return _upright(_rgb(handle), _orientation(handle))
+
+
+def _refuse_special(path: Path) -> None:
+    """A pipe or a device may never end; what is not there, opening tells.
+
+    Raises:
+        ValueError: it is one.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError("it is no plain file")
 
 
 def _rgb(image: Picture) -> np.ndarray:
@@ -114,10 +140,14 @@ def _over_white(rgba: np.ndarray) -> np.ndarray:
     Returns:
         uint8, shape (H, W, 3).
     """
-    alpha = rgba[..., 3:].astype(np.uint32)
-    if alpha.min() == 255:
-        return rgba[..., :3].copy()
-    return ((rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    made = rgba[..., :3].copy()
+    if rgba[..., 3].min() == 255:
+        return made
+    for start in range(0, len(made), ROWS):
+        rows = made[start : start + ROWS]
+        alpha = rgba[start : start + ROWS, :, 3:].astype(np.uint32)
+        rows[:] = (rows * alpha + 255 * (255 - alpha) + 127) // 255
+    return made
 
 
 def inspect(paths: Sequence[Path], names: Sequence[str] | None = None, *, progress: bool = False) -> dict[str, Any]:
@@ -160,11 +190,13 @@ def _kinds(path: Path) -> tuple[str, ...]:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            return tuple(_conversions(image)) if _has_known_range(image) else ("unreadable",)
+        _refuse_special(path)
+        with Image.open(path, formats=FORMATS) as image:
+            fits = _has_known_range(image) and image.width * image.height <= PIXELS
+            return tuple(_conversions(image)) if fits else ("unreadable",)
     except FileNotFoundError:
         return ("missing",)
-    except (*BROKEN, Image.DecompressionBombError):
+    except Exception:  # decoders raise many kinds for broken files
         return ("unreadable",)
 
 
@@ -189,7 +221,7 @@ def _orientation(image: Picture) -> int:
         return 1
     try:
         turned = image.getexif().get(ORIENTATION, 1)
-    except (*BROKEN, KeyError, TypeError, IndexError):
+    except Exception:  # EXIF that is none
         return 1
     return turned if turned in FLIPS else 1
 

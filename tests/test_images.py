@@ -183,6 +183,7 @@ def test_looking_over_decodes_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
         raise AssertionError("an image was decoded")
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", never)
-    assert inspect(sorted(tmp_path.iterdir()))["converted"] == {}
-    with pytest.raises(AssertionError, match="an image was decoded"):
+    found = inspect(sorted(tmp_path.iterdir()))
+    assert found["converted"] == {} and found["unreadable"]["count"] == 0
+    with pytest.raises(InputError, match="an image was decoded"):
         read_image(tmp_path / "a.bmp")

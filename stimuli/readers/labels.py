@@ -6,12 +6,18 @@ import csv
 import io
 import math
 import warnings
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from stimuli.errors import InputError
 
+CELLS = 500_000
+"""Cells of a sheet at most; some workbooks claim millions of empty ones."""
+UNPACKED = 100 * 1024**2
+"""Bytes of a workbook at most: it is a ZIP file, which may unpack to a thousand times its size."""
 HIGHEST = 20
 """Rows of a sheet among which its header is looked for."""
 
@@ -54,7 +60,7 @@ def number(text: str, column: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise InputError(f"{where}: {column} is '{text}'. Expected a number with a decimal point. Correct the line.")
+        raise InputError(f"{where}: {column} is '{text:.200}'. Expected a number with a decimal point. Correct the line.")
     return value
 
 
@@ -81,11 +87,28 @@ def read_csv(path: Path, columns: Sequence[str], known: Sequence[str] = ()) -> S
     Raises:
         InputError: another header, or a row that is longer or shorter than it.
     """
-    rows = csv.reader(io.StringIO(text_of(path), newline=""))
-    header = [name.strip() for name in next(rows, [])]
+    rows = csv_rows(text_of(path), str(path))
+    header = [name.strip() for name in next(rows, (1, []))[1]]
     extra = tuple(name for name in _extra(header, columns, f"{path}, line 1") if name not in known)
-    lines = [_line(header, row, f"{path.name}, line {rows.line_num}") for row in rows if any(row)]
+    lines = [_line(header, row, f"{path.name}, line {number}") for number, row in rows if any(row)]
     return Sheet(tuple(lines), extra)
+
+
+def csv_rows(content: str, name: str, separator: str = ",") -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of every row of a CSV.
+
+    Raises:
+        InputError: a cell of more than 131,072 characters, as where a quote is never closed.
+    """
+    rows = csv.reader(io.StringIO(content, newline=""), delimiter=separator)
+    try:
+        for row in rows:
+            yield rows.line_num, row
+    except csv.Error as error:
+        raise InputError(
+            f"{name}, line {rows.line_num}: {error}. Expected cells of at most {csv.field_size_limit()} characters. Look for a quote that "
+            "is never closed."
+        ) from error
 
 
 def _line(header: Sequence[str], row: Sequence[str], where: str) -> Line:
@@ -137,28 +160,42 @@ def read_xlsx(path: Path, columns: Sequence[str], sheet: str | None = None) -> S
 
 def _cells(path: Path, sheet: str | None) -> Iterator[list[str]]:
     """The cells of a sheet as text, row by row."""
-    import zipfile
-
     from openpyxl import load_workbook
-    from openpyxl.utils.exceptions import InvalidFileException
 
     try:
+        _refuse_bomb(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # parts of a workbook that openpyxl does not keep, such as styles
             book = load_workbook(path, read_only=True, data_only=True)
-    except (OSError, zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, SyntaxError) as error:
+            try:
+                yield from _rows(book, sheet, path)
+            finally:
+                book.close()
+    except InputError:
+        raise
+    except Exception as error:  # archives, XML and cells fail in many ways
         raise InputError(f"{path} cannot be read ({error}). Expected an Excel workbook: fetch the file again.") from error
-    try:
-        if sheet is not None and sheet not in book.sheetnames:
-            raise InputError(f"{path} has the sheets {', '.join(book.sheetnames)}; expected '{sheet}'. Fetch the file again.")
-        chosen = book[sheet or book.sheetnames[0]]
-        chosen.reset_dimensions()  # some writers note a wrong size, and then most cells would be left out
-        width = 0
-        for row in chosen.iter_rows(values_only=True):
-            width = max(width, len(row))
-            yield [_text(cell) for cell in row] + [""] * (width - len(row))
-    finally:
-        book.close()
+
+
+def _refuse_bomb(path: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        size = sum(entry.file_size for entry in archive.infolist())
+    if size > UNPACKED:
+        raise ValueError(f"it unpacks to {size} bytes, more than {UNPACKED}")
+
+
+def _rows(book: Any, sheet: str | None, path: Path) -> Iterator[list[str]]:
+    if sheet is not None and sheet not in book.sheetnames:
+        raise InputError(f"{path} has the sheets {', '.join(book.sheetnames)}; expected '{sheet}'. Fetch the file again.")
+    chosen = book[sheet or book.sheetnames[0]]
+    chosen.reset_dimensions()  # some writers note a wrong size, and then most cells would be left out
+    width = seen = 0
+    for row in chosen.iter_rows(values_only=True):
+        width = max(width, len(row))
+        seen += 1 + width
+        if seen > CELLS:
+            raise ValueError(f"it has more than {CELLS} cells")
+        yield [_text(cell) for cell in row] + [""] * (width - len(row))
 
 
 def _text(cell: object) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import ast
-import csv
-import io
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from sys import intern
@@ -14,7 +13,7 @@ from typing import Any
 from stimuli.errors import InputError
 from stimuli.images import ENDINGS
 from stimuli.readers.assemble import Choices, checked
-from stimuli.readers.labels import Line, text_of
+from stimuli.readers.labels import Line, csv_rows, text_of
 from stimuli.types import Stimulus, StimulusSet
 
 COLUMNS = ("image", "id", "reference", "type", "distortion", "level", "mos", "mos_std", "mos_original", "signed_param", "psnr",
@@ -95,8 +94,8 @@ def _lines(path: Path, needed: Sequence[str] = ("image",)) -> tuple[list[Line], 
     content = text_of(path)
     top = content.partition("\n")[0]
     separator = max(SEPARATORS, key=top.count)
-    rows = csv.reader(io.StringIO(content, newline=""), delimiter=separator)
-    header = [name.strip() for name in next(rows, [])]
+    rows = csv_rows(content, str(path), separator)
+    header = [name.strip() for name in next(rows, (1, []))[1]]
     columns = [name.lower() if name.lower() in COLUMNS else name for name in header]
     if not set(needed) <= set(columns):
         more = ", ".join(name for name in COLUMNS if name not in needed)
@@ -104,11 +103,11 @@ def _lines(path: Path, needed: Sequence[str] = ("image",)) -> tuple[list[Line], 
             f"{path} has the columns {header}; expected at least {' and '.join(map(repr, needed))} (and optionally {more}), separated by "
             "commas, semicolons or tabs. Add a header line."
         )
-    twice = sorted({name for name in columns if name and columns.count(name) > 1})
+    twice = sorted(name for name, count in Counter(columns).items() if name and count > 1)
     if twice or {"type", "distortion"} <= set(columns):
         names = ", ".join(twice) or "both 'type' and 'distortion', which mean the same"
         raise InputError(f"{path} has columns twice: {names}. Expected each once. Rename or remove one.")
-    lines = [_line(columns, row, f"{path}, line {rows.line_num}") for row in rows if any(row)]
+    lines = [_line(columns, row, f"{path}, line {number}") for number, row in rows if any(row)]
     return lines, [name for name in columns if name not in COLUMNS]
 
 
@@ -165,8 +164,8 @@ def _cell(line: Line, column: str, convert: Callable[[str], Any], expected: str)
         return None
     try:
         return convert(text)
-    except (ValueError, TypeError, SyntaxError, AttributeError) as error:
-        raise InputError(f"{line.where}: {column} is '{text}'. Expected {expected}. Correct the line.") from error
+    except (ValueError, TypeError, SyntaxError, AttributeError, OverflowError, RecursionError, MemoryError) as error:
+        raise InputError(f"{line.where}: {column} is '{text:.200}'. Expected {expected}. Correct the line.") from error
 
 
 def _whole(text: str) -> int:

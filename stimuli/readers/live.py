@@ -81,11 +81,10 @@ def _array(path: Path, name: str) -> np.ndarray:
         InputError: it cannot be read, has no such array, or one of another length.
     """
     from scipy.io import loadmat
-    from scipy.io.matlab import MatReadError
 
     try:
         content: dict[str, Any] = loadmat(path)
-    except (OSError, ValueError, TypeError, NotImplementedError, MatReadError) as error:
+    except Exception as error:  # the reader raises many kinds for broken files
         raise InputError(f"{path} cannot be read ({error}). Expected a MATLAB file. Fetch the dataset again.") from error
     found = {key: value for key, value in content.items() if not key.startswith("__")}
     if name not in found or np.size(found[name]) != TOTAL:
