@@ -19,6 +19,7 @@ from snellen import (
     cli_figures,
     cli_probe,
     cli_processed,
+    cli_report,
     cli_stimuli,
     cli_tune,
     cli_view,
@@ -162,19 +163,6 @@ def stages(
     return {"stages": table}
 
 
-@app.command()
-def report(run: Annotated[Path, typer.Argument(help="folder of a finished exam")]) -> dict[str, Any]:
-    """Draw the figures and the report of a finished exam again, without a model.
-
-    Example:  snellen report runs/demo
-    """
-    from snellen.steps import redraw
-
-    made = redraw(run)
-    typer.echo(f"Report: {made}")
-    return {"report": str(made)}
-
-
 cli_stimuli.register(app)
 cli_activations.register(app)
 cli_probe.register(app)
@@ -184,6 +172,7 @@ cli_tune.register(app)
 cli_distance.register(app)
 cli_cause.register(app)
 cli_figures.register(app)
+cli_report.register(app)
 cli_view.register(app)
 cli_doctor.register(app)
 finish(app)

@@ -17,8 +17,9 @@ from analysis.gallery import gallery
 from analysis.inputs import PIXELS, measure_inputs
 from analysis.interview import Interview, interview
 from analysis.perception import Answers, ask, blind
+from analysis.pictures import pictures
 from analysis.processed import processed_survival
-from analysis.report import render
+from analysis.report import PICTURES, render
 from analysis.semantic_distance import Distances
 from analysis.unsaid import unsaid
 from analysis.verdict import Arm, decide
@@ -136,6 +137,7 @@ def examine(settings: ExamConfig, folder: Path, clock: steps.Clock, progress: bo
         more = {**(said.tables() if said else {}), "unsaid": known.sites, "unsaid_stimuli": known.stimuli, **cause.tables}
         for table, rows in more.items():
             write_csv(rows, folder / "tables" / f"{table}.csv")
+        write_json(pictures(shown), folder / PICTURES)
         figures = written(exam_figures(results), folder / "figures")
         render(results, folder, figures)
     (folder / "results.partial.json").replace(folder / "results.json")

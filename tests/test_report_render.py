@@ -43,7 +43,10 @@ def page(found: dict[str, Any]) -> str:
     template = environment().get_template("cause.html")
     base = {"balanced_accuracy": 0.13, "balanced_low": 0.12, "balanced_high": 0.14}
     made = template.render(
-        cause=found, base=base, fig=lambda name, caption: f"[{name}]", table=lambda rows, columns, caption: f"[{len(rows)} rows]"
+        cause=found,
+        base=base,
+        fig=lambda name, caption: f"[{name}]",
+        table=lambda rows, columns, caption: f"[{len(rows)} rows]",
     )
     return re.sub(r"\s+", " ", made)
 

@@ -126,7 +126,7 @@ def environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters |= {"pct": percent, "interval": interval, "num": number}
+    made.filters |= {"pct": percent, "interval": interval, "num": number, "plain": plain}
     return made
 
 
@@ -143,6 +143,22 @@ def interval(row: Mapping[str, Any], key: str = "accuracy", low: str = "low", hi
     if row.get(low) is None:
         return percent(value)
     return f"{percent(value)} [{_hundredths(row[low])}, {_hundredths(row[high])}]"
+
+
+def plain(row: Mapping[str, Any], key: str) -> str:
+    """``0.123 [0.1, 0.146]``, of a value with ``…_low`` and ``…_high``."""
+    low, high = row.get(f"{key}_low"), row.get(f"{key}_high")
+    return number(row.get(key)) if low is None else f"{number(row.get(key))} [{number(low)}, {number(high)}]"
+
+
+def ours(path: str | Path) -> bool:
+    """Whether a file is a page that ``write`` made."""
+    try:
+        with open(path, encoding="utf-8") as handle:
+            head = handle.read(1000)
+    except (OSError, UnicodeDecodeError):
+        return False
+    return head.startswith("<!doctype html>") and '<meta name="generator" content="Snellen">' in head
 
 
 def _hundredths(value: float) -> str:

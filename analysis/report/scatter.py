@@ -30,7 +30,10 @@ def scatter(plane: Mapping[str, Any], classes: Sequence[str]) -> dict[str, Any]:
         in the second, and ``classes`` with their shades.
     """
     half = (WIDTH - 2 * EDGE - GAP) / 2
-    panels: list[dict[str, Any]] = [{"when": "before tuning", "left": EDGE}, {"when": "after tuning", "left": EDGE + half + GAP}]
+    panels: list[dict[str, Any]] = [
+        {"when": "before tuning", "left": EDGE},
+        {"when": "after tuning", "left": EDGE + half + GAP},
+    ]
     every = [*plane["points"], *plane["words"]]
     ends = {axis: (min(p[axis] for p in every), max(p[axis] for p in every)) for axis in "xy"}
 
