@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 
 from hooks.quiet import quiet
 from stimuli.errors import InputError
 
 QUANTIZATIONS = ("4bit", "8bit")
+LAYERS = ("num_hidden_layers", "num_layers", "n_layers", "n_layer", "depth", "encoder_layers", "decoder_layers")
+"""What configurations call the number of their layers."""
 REMOTE = ("AutoModelForImageTextToText", "AutoModelForVision2Seq", "AutoModelForCausalLM", "AutoModel")
 """Under which auto class a repository with code of its own may offer its model, in order of preference."""
 
@@ -43,13 +47,16 @@ def weights(source: Source, dtype: str | torch.dtype | None, device: str, device
     chosen = dtype or ("float32" if device == "cpu" and device_map is None else "auto")
     if isinstance(chosen, str) and chosen != "auto" and not isinstance(getattr(torch, chosen, None), torch.dtype):
         raise InputError(f"Unknown dtype '{chosen}'. Expected float32, bfloat16 or float16. Use one of these.")
+    _refuse_endless(source.path, config)
     options = {**source.options, "dtype": chosen, "device_map": device_map, "use_safetensors": True}
     if quantization is not None:
         options |= {"quantization_config": _quantized(quantization), "device_map": device_map or device}
     try:
         with quiet():
-            model: Any = class_of(source, config).from_pretrained(source.path, **options)
-    except (OSError, ValueError, RuntimeError, ImportError, SafetensorError) as error:
+            model, found = class_of(source, config).from_pretrained(source.path, output_loading_info=True, **options)
+    except InputError:
+        raise
+    except Exception as error:  # of whatever kind the library raises it for broken files
         if "safetensors" in str(error) and "file named" in str(error) and not Path(source.path).is_dir():
             raise InputError(_pickled(source.path)) from error
         raise InputError(
@@ -57,8 +64,72 @@ def weights(source: Source, dtype: str | torch.dtype | None, device: str, device
             "and processor files that fit its config.json. Save it again with save_pretrained, or check the revision; if a "
             "package is missing, install it."
         ) from error
+    _refuse_random(source.path, found)
+    _refuse_not_finite(source.path, model)
     placed = options["device_map"] is not None or quantization_of(model) is not None
     return model if placed else model.to(device)
+
+
+def _refuse_endless(path: str, config: Any) -> None:
+    """Refuse a local checkpoint whose configuration asks for more layers than there are tensors: building them takes hours.
+
+    Raises:
+        InputError: it does.
+    """
+    files = sorted(Path(path).glob("*.safetensors")) if Path(path).is_dir() else []
+    try:
+        there = sum(len(_names(file)) for file in files)
+    except (OSError, SafetensorError):  # loading tells
+        return
+    most = max(_layers(config.to_dict()), default=0)
+    if files and most > there:
+        raise InputError(
+            f"The configuration of '{path}' asks for {most} layers, and its weights hold {there} tensors. Expected at least one for each. "
+            "Fetch config.json and weights anew."
+        )
+
+
+def _names(file: Path) -> list[str]:
+    with safe_open(file, "pt") as handle:
+        return list(handle.keys())
+
+
+def _layers(content: Mapping[str, Any]) -> Iterator[int]:
+    for key, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _layers(value)
+        elif key in LAYERS and isinstance(value, int):
+            yield value
+
+
+def _refuse_random(path: str, found: Any) -> None:
+    """Refuse a model of which a part was not in its checkpoint: the library fills it with random numbers.
+
+    Raises:
+        InputError: there is such a part.
+    """
+    missing = sorted(found.get("missing_keys", ()))
+    if missing:
+        raise InputError(
+            f"The checkpoint '{path}' lacks {len(missing)} weights of its model (first: {missing[0]}), which would be random. Expected all of "
+            "them. Save it again with save_pretrained, or fetch it anew; an adapter goes with adapter=."
+        )
+
+
+def _refuse_not_finite(path: str, model: Any) -> None:
+    """Refuse weights that are NaN or infinite: everything measured behind them would be so, too.
+
+    Raises:
+        InputError: there are some.
+    """
+    plain = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+    for name, value in model.named_parameters():
+        if value.dtype in plain and not value.is_meta and value.numel():
+            if not torch.isfinite(torch.stack(torch.aminmax(value.detach()))).all():
+                raise InputError(
+                    f"The checkpoint '{path}' holds NaN or infinity in {name}. Expected finite weights. Fetch it anew, or look at how it was "
+                    "trained; float16 overflows where bfloat16 does not (dtype=)."
+                )
 
 
 def usable(device: str | None) -> str:
@@ -90,7 +161,7 @@ def config_of(source: Source) -> Any:
     try:
         with quiet():
             return AutoConfig.from_pretrained(source.path, **source.options)
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # of whatever kind the library raises it for broken files
         advice = "Check the spelling."
         if "trust_remote_code" in str(error):
             advice = "This repository brings code of its own: read it, then say trust_remote_code=True."
@@ -163,7 +234,7 @@ def with_adapter(model: Any, adapter: str) -> Any:
         )
     try:
         wrapped = PeftModel.from_pretrained(model, adapter)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except Exception as error:  # of whatever kind the library raises it for broken files
         raise InputError(
             f"The adapter '{adapter}' could not be put on {type(model).__name__}: {first_line(error)} Expected a PEFT adapter "
             "trained on this model. Check base_model_name_or_path in its adapter_config.json."
@@ -184,6 +255,26 @@ def check_folder(path: str) -> None:
             f"Unknown model '{path}': there is no such folder, and it is no hub id (owner/name). Expected 'embedded', "
             "'embedded-template', a local folder or a hub id. Check the spelling."
         )
+
+
+def refuse_outside(path: str) -> None:
+    """Refuse a local checkpoint whose index names weights outside of its folder.
+
+    Raises:
+        InputError: it does, or the index is damaged.
+    """
+    for index in Path(path).glob("*.index.json") if Path(path).is_dir() else ():
+        try:
+            named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+            wrong = sorted(str(name) for name in named if Path(name).name != name)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+            raise InputError(
+                f"{index} is no index of weights ({first_line(error)}) Expected one as save_pretrained writes it. Fetch the checkpoint anew."
+            ) from error
+        if wrong:
+            raise InputError(
+                f"{index} names weights outside of its folder ('{wrong[0]:.200}'). Expected names of files beside it. Do not trust it."
+            )
 
 
 def refuse_pickle(path: str) -> None:

@@ -13,7 +13,7 @@ import torch
 
 from hooks import batch as batches
 from hooks.byhand import by_hand
-from hooks.checkpoint import Source, check_folder, quantization_of, refuse_pickle, usable, weights, with_adapter
+from hooks.checkpoint import Source, check_folder, quantization_of, refuse_outside, refuse_pickle, usable, weights, with_adapter
 from hooks.checksum import folder_checksum, weights_checksum
 from hooks.processor import describe, load_processor
 from hooks.resolve import find_stages
@@ -108,6 +108,7 @@ def load(
         source = Source(path, revision, trust_remote_code)
         check_folder(path)
         refuse_pickle(path)
+        refuse_outside(path)
         device = usable(device)
         loaded = weights(source, dtype, device, device_map, quantization)
         processor = processor or load_processor(path, **source.options)

@@ -18,10 +18,6 @@ VIDEO_ONLY = {"num2words": str}
 """Functions that a processor's module imports for video alone, with what stands in for them where they are missing."""
 
 
-REASONS = (ImportError, AttributeError, ValueError, TypeError, OSError, KeyError, RecursionError)
-"""What a processor raises that cannot be built."""
-
-
 class _NoVideo:
     """Stands for a video processor where there is none: every setting of it is None."""
 
@@ -51,10 +47,10 @@ def load_processor(path: str, **options: Any) -> Any:
     with quiet():
         try:
             return AutoProcessor.from_pretrained(path, **options)
-        except REASONS as reason:
+        except Exception as reason:  # of whatever kind the library raises it
             try:
                 return _without_video(path, reason, **options)
-            except REASONS as error:
+            except Exception as error:
                 raise InputError(
                     f"The processor of '{path}' could not be loaded: {first_line(error)} Expected tokenizer, "
                     "preprocessor_config.json or processor_config.json beside the weights. Copy them from the original "

@@ -25,7 +25,8 @@ def proven(mllm: Mllm) -> Stages:
     """The model's map, proven by ``Stages.verify``; the same checkpoint loaded again is not run again.
 
     Raises:
-        InputError: the model's processor makes no inputs from an image and a question, the map did not hold, or memory ran out.
+        InputError: the model's processor makes no inputs from an image and a question, the model fails on them, the map did not hold, or
+            memory ran out.
     """
     key = _key(mllm)
     if key not in _PROVEN:
@@ -36,6 +37,13 @@ def proven(mllm: Mllm) -> Stages:
                 f"The self-test of {type(mllm.model).__name__} ran out of memory on {mllm.device}: it runs two small images forth and "
                 "back. Expected room for that beside the weights. Load with a smaller dtype, quantization= or device_map='auto', or "
                 "leave it out with verify=False."
+            ) from error
+        except InputError:
+            raise
+        except Exception as error:  # of whatever kind a model raises it that does not fit its processor or its configuration
+            raise InputError(
+                f"The self-test of {type(mllm.model).__name__} failed ({type(error).__name__}: {error}). Expected a forward and a backward "
+                "pass on two small images. Check that config.json, processor and weights belong together."
             ) from error
     return _PROVEN[key]
 
@@ -54,7 +62,7 @@ def _inputs(mllm: Mllm) -> dict[str, Any]:
         images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
         try:
             return cast(mllm.model, mllm.inputs(images, PROMPTS[: len(sizes)]).tensors)
-        except (ValueError, TypeError, RuntimeError, KeyError, AttributeError, IndexError, InputError) as error:
+        except Exception as error:  # of whatever kind a processor raises it
             reason = reason or error
     raise InputError(
         f"The processor {type(mllm.processor).__name__} made no inputs for the self-test of {type(mllm.model).__name__} from an "

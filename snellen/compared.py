@@ -74,8 +74,8 @@ def _answered(path: Path) -> dict[str, dict[str, str]]:
     file = path / "answers.csv" if path.is_dir() else path
     try:
         with open(file, encoding="utf-8", newline="") as handle:
-            rows = list(csv.DictReader(handle))
-    except OSError as error:
+            rows = list(csv.DictReader(handle, restval=""))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"The answers {file} cannot be read ({error}). Expected a folder or .csv that `snellen ask --out` wrote."
         ) from error

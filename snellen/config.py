@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from stimuli.errors import InputError
+from stimuli.yaml_files import parsed, read_yaml
 
 ARMS = ("projector", "llm", "vision", "vision+constraint")
 BUDGETS: Mapping[str, Mapping[str, int | str]] = {
@@ -117,7 +117,7 @@ def build(file: str | Path | None = None, overrides: Mapping[str, Any] | None = 
         where = ".".join(str(part) for part in first["loc"])
         known = ", ".join(ExamConfig.model_fields)
         raise InputError(
-            f"The exam setting '{where}' cannot be used: {first['msg']} (got {first['input']!r}). Known settings: {known}."
+            f"The exam setting '{where}' cannot be used: {first['msg']} (got {first['input']!r:.200}). Known settings: {known}."
         ) from error
 
 
@@ -130,21 +130,24 @@ def parse_overrides(pairs: Sequence[str], option: str = "--set", example: str = 
         example: a pair that is right, for the message.
 
     Raises:
-        InputError: a pair without ``=``.
+        InputError: a pair without ``=``, or a value that is no YAML.
     """
     result = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not equals:
             raise InputError(f"Got {option} {pair}; expected KEY=VALUE, such as {option} {example}.")
-        result[key.strip()] = yaml.safe_load(value)
+        try:
+            result[key.strip()] = parsed(value)
+        except ValueError as error:
+            raise InputError(f"Got {option} {pair:.200}, whose value is no YAML ({error}). Quote what is text.") from error
     return result
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        content = read_yaml(path)
+    except (OSError, ValueError) as error:
         raise InputError(f"The config {path} cannot be read ({error}). Expected a YAML file of exam settings.") from error
     if not isinstance(content, dict):
         raise InputError(f"The config {path} holds {type(content).__name__}; expected YAML of the form 'key: value'.")

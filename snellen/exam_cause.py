@@ -22,7 +22,7 @@ from hooks.stages import Stages
 from snellen.config import ExamConfig
 from stimuli.errors import InputError
 from stimuli.pairs import pairs
-from stimuli.tables import Table, write_json
+from stimuli.tables import Table, read_json, write_json
 from stimuli.taxonomy import CLEAN
 from stimuli.taxonomy import taxonomy as load_taxonomy
 from stimuli.types import Stimulus, StimulusSet
@@ -204,8 +204,8 @@ def _kept(file: Path, model: str, run: Callable[[], dict[str, Any]], used: Seque
     """One part as found in its file, or measured and written there; what could not be measured is tried again next time."""
     what = {"model": model, "ids": [stimulus.id for stimulus in used]}
     if file.is_file():
-        found: dict[str, Any] = json.loads(file.read_text())
-        if found["of"] == what:
+        found: dict[str, Any] = read_json(file, "what the exam wrote")
+        if found.get("of") == what:
             return found
     try:
         made = run()

@@ -80,7 +80,7 @@ def mapped(
     try:
         with torch.device("meta"):
             model: Any = kind.from_config(config, trust_remote_code=trust_remote_code)
-    except (ValueError, KeyError, TypeError, AttributeError, ImportError) as error:
+    except Exception as error:  # of whatever kind the library raises it for broken files
         raise InputError(
             f"'{name}' cannot be built from its configuration: {first_line(error)} Expected an image-text-to-text model whose "
             "packages are installed. Check its config.json."

@@ -14,7 +14,7 @@ import numpy as np
 
 from stimuli.errors import InputError
 from stimuli.progress import tqdm
-from stimuli.tables import Row, write_csv, write_json
+from stimuli.tables import Row, read_json, write_csv, write_json
 from stimuli.taxonomy import Taxonomy
 from stimuli.types import Stimulus, StimulusSet
 
@@ -121,7 +121,7 @@ def _refuse_other(stimuli: StimulusSet, out: Path) -> None:
         if (out / TABLE).exists():
             raise InputError(f"{out} holds a {TABLE} that was not written here. Choose another folder, or remove the file.")
         return
-    found = json.loads((out / ABOUT).read_text(encoding="utf-8"))
+    found = read_json(out / ABOUT, "what `snellen stimuli` wrote")
     wanted = json.loads(json.dumps({"name": stimuli.name, "info": stimuli.info, "ids": [s.id for s in stimuli]}, default=str))
     if found != wanted:
         raise InputError(

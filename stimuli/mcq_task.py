@@ -14,19 +14,15 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-import yaml
-
 from stimuli.errors import InputError
 from stimuli.mcq import McqQuestion, McqSet, _csv, _json, collected
-from stimuli.taxonomy_files import _Loader as _Strict
 from stimuli.types import Pixels
+from stimuli.yaml_files import Loader, read_yaml
 
 ASKED = ("doc_to_visual", "doc_to_text", "doc_to_choice", "doc_to_target")
 DECIDING = (*ASKED, "process_docs", "doc_to_messages", "dataset_path", "dataset_kwargs")
 """What decides what is asked; scores are Snellen's own."""
 KINDS = ("generate_until", "multiple_choice")
-SIZE = 1_000_000
-"""Most bytes of a task file."""
 DEEP = 5
 """Most files that include one another."""
 _HOLE = re.compile(r"\{\{(.*?)\}\}", re.S)
@@ -42,7 +38,7 @@ class _Function:
     name: str
 
 
-class _Loader(_Strict):
+class _Loader(Loader):
     """Safe YAML that knows ``!function`` as a name."""
 
 
@@ -277,12 +273,10 @@ def _content(path: Path, above: Sequence[Path] = ()) -> dict[str, Any]:
         InputError: it cannot be read, is too large, or includes itself or something outside.
     """
     try:
-        if path.stat().st_size > SIZE:
-            raise ValueError(f"it has more than {SIZE} bytes")
-        own = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        own = read_yaml(path, _Loader)
         if not isinstance(own, dict):
             raise ValueError("it holds no keys")
-    except (OSError, yaml.YAMLError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(
             f"The task file {path} cannot be used: {' '.join(str(error).split())}. Expected YAML as lmms-eval's tasks. Correct the file."
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -11,10 +12,9 @@ from pathlib import Path
 from string import ascii_uppercase
 from typing import Any, Literal
 
-import yaml
-
 from stimuli.errors import InputError
-from stimuli.taxonomy_files import _close, _Loader
+from stimuli.taxonomy_files import _close
+from stimuli.yaml_files import read_yaml
 
 FILE = Path(__file__).parent / "data" / "prompts.yaml"
 OWN = "the user's own file"
@@ -171,8 +171,8 @@ def _shipped() -> dict[str, dict[str, Any]]:
 
 def _content(path: Path) -> Any:
     try:
-        return yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        return read_yaml(path)
+    except (OSError, ValueError) as error:
         raise InputError(
             f"The prompt file {path} cannot be used: {' '.join(str(error).split())}. "
             "Expected YAML with text: what to ask, or texts: a list of paraphrases. Correct the file."
@@ -276,7 +276,7 @@ class _Entry:
         if not isinstance(value, list):
             raise self.refuse(key, f"got {value!r}", "a list, as in [one, another]")
         found = tuple(self.checked_text(key, item) for item in value)
-        twice = next((item for item in found if found.count(item) > 1), None)
+        twice = next((item for item, count in Counter(found).items() if count > 1), None)
         if twice is not None:
             raise self.refuse(key, f"'{twice}' is listed twice", "each once")
         return found

@@ -42,6 +42,25 @@ def json_text(value: Any) -> str:
     return json.dumps(_plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
+def read_json(path: str | Path, expected: str) -> dict[str, Any]:
+    """An object from a JSON file.
+
+    Args:
+        path: the file.
+        expected: what it should be, for the error.
+
+    Raises:
+        InputError: it cannot be read, or holds something else.
+    """
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"it holds a {type(found).__name__}")
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be used ({error}). Expected {expected}. Make it anew, or take it away.") from error
+    return found
+
+
 def write_csv(rows: Sequence[Mapping[str, Any]], path: str | Path) -> Path:
     """Write rows as CSV, atomically; the columns are the union of the rows' keys in order of first appearance."""
     columns = list(dict.fromkeys(key for row in rows for key in row))

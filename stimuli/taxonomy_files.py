@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -10,25 +11,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from stimuli.errors import InputError
 from stimuli.taxonomy import CLEAN, LEVELS, Taxonomy
+from stimuli.yaml_files import read_yaml
 
 KEYS = ("name", "source", "ours", "classes", "types", "wordings", "synonyms", "excluded", "own_types")
 NEEDED = ("name", "classes", "types")
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML that refuses a key given twice, of which the plain loader silently keeps the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if str(key.value) in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key '{key.value}' is given twice", key.start_mark)
-            seen.add(str(key.value))
-        return super().construct_mapping(node, deep)
 
 
 def read(path: Path) -> Taxonomy:
@@ -38,8 +26,8 @@ def read(path: Path) -> Taxonomy:
         InputError: the file cannot be read, or an entry cannot be used.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        content = read_yaml(path)
+    except (OSError, ValueError) as error:
         raise InputError(
             f"The taxonomy file {path} cannot be used: {' '.join(str(error).split())}. "
             "Expected YAML with name: text, classes: list, types: {type: class}. Correct the file."
@@ -149,7 +137,7 @@ class _File:
         if not isinstance(value, list):
             raise self.refuse(key, f"got {value!r}", "a list, as in [one, another]")
         found = tuple(self.text(key, item) for item in value)
-        twice = next((item for item in found if found.count(item) > 1), None)
+        twice = next((item for item, count in Counter(found).items() if count > 1), None)
         if twice is not None:
             raise self.refuse(key, f"'{twice}' is listed twice", "each name once")
         return found

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from hooks.checkpoint import quantization_of
@@ -16,7 +17,7 @@ from hooks.load import Mllm
 from hooks.quiet import quiet
 from hooks.store import difference
 from stimuli.errors import InputError
-from stimuli.tables import Table, write_json
+from stimuli.tables import Table, read_json, write_json
 from stimuli.types import Stimulus
 from tuning import checkpoints
 from tuning.audit import Audit, combined, digests
@@ -96,7 +97,7 @@ def finished(mllm: Mllm, part: Part, config: Mapping[str, Any], out: Path | None
     """
     if out is None or not (out / RECORD).is_file():
         return None
-    saved = json.loads((out / RECORD).read_text())
+    saved = _record(out / RECORD)
     changed = difference(saved["config"], json.loads(json.dumps(config)))
     if changed:
         raise InputError(
@@ -120,7 +121,7 @@ def reopen(mllm: Mllm, folder: str | Path) -> Tuned:
         raise InputError(
             f"The folder {folder} holds no finished tuning run (no {RECORD}). Expected what `snellen tune --out` wrote."
         )
-    saved = json.loads(record.read_text())
+    saved = _record(record)
     then, now = saved["config"].get("quantization"), quantized_as(mllm.model)
     if then != now:
         raise InputError(
@@ -135,16 +136,41 @@ def reopen(mllm: Mllm, folder: str | Path) -> Tuned:
     return _opened(mllm, part, saved, Path(folder))
 
 
+def _record(file: Path) -> dict[str, Any]:
+    """The record of a finished run.
+
+    Raises:
+        InputError: it is something else.
+    """
+    saved = read_json(file, "what `snellen tune --out` wrote")
+    about, audit = saved.get("config"), saved.get("audit")
+    needed = ("model", "component", "method")
+    if not isinstance(about, dict) or not isinstance(audit, dict) or not all(isinstance(about.get(key), str) for key in needed):
+        raise InputError(
+            f"{file} is no record of a tuning run. Expected its config (with {', '.join(needed)}) and audit, as `snellen tune --out` wrote "
+            "them. Tune again into another folder."
+        )
+    return saved
+
+
 def _opened(mllm: Mllm, part: Part, saved: Mapping[str, Any], folder: Path) -> Tuned:
-    model = copy_of(mllm, part, saved["config"]["method"])
-    if saved["config"]["method"] == "full":
-        named = dict(model.named_parameters())
-        with torch.no_grad():
-            for name, value in load_file(folder / WEIGHTS).items():
-                named[name].copy_(value)
-    else:
-        model = _merged(model, folder / ADAPTER)
-    audit = Audit(**{**saved["audit"], "trained": tuple(saved["audit"]["trained"])})
+    """A finished run of this model.
+
+    Raises:
+        InputError: its weights or its record are damaged.
+    """
+    try:
+        model = copy_of(mllm, part, saved["config"]["method"])
+        if saved["config"]["method"] == "full":
+            _put(model, load_file(folder / WEIGHTS))
+        else:
+            model = _merged(model, folder / ADAPTER)
+        audit = Audit(**{**saved["audit"], "trained": tuple(saved["audit"]["trained"])})
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"The tuning run in {folder} cannot be opened ({type(error).__name__}: {error}). Expected its weights and {RECORD} as `snellen "
+            "tune --out` wrote them. Tune again into another folder."
+        ) from error
     return Tuned(
         renamed(mllm, model, saved["config"]),
         audit,
@@ -153,6 +179,15 @@ def _opened(mllm: Mllm, part: Part, saved: Mapping[str, Any], folder: Path) -> T
         saved.get("validation", []),
         saved.get("processes", {}),
     )
+
+
+def _put(model: Any, values: Mapping[str, torch.Tensor]) -> None:
+    named = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, value in values.items():
+            if named[name].shape != value.shape:  # copying would repeat the smaller one
+                raise ValueError(f"{name} has the shape {tuple(value.shape)} instead of {tuple(named[name].shape)}")
+            named[name].copy_(value)
 
 
 def quantized_as(model: Any) -> str | None:
@@ -197,7 +232,7 @@ def kept_replays(
         "quality": config["quality"] == 0
     }
     file = out / REPLAYS if out is not None else None
-    saved = json.loads(file.read_text()) if file is not None and file.is_file() else {}
+    saved = read_json(file, "what the untouched model said") if file is not None and file.is_file() else {}
     if saved.get("of") == key:
         rows = saved["rows"]
     else:
