@@ -89,6 +89,8 @@ def _beside(part: Path, folder: Path) -> Iterator[Damage]:
         bad = records.unsound(part / name)
         if bad and state is not True:
             broken[name] = f"has {len(bad)} lines that are not what was written, the first at {bad[0]}"
+    if state is not True and manifest.MANIFEST not in broken and (gaps := manifest.gaps(part)):
+        broken[manifest.MANIFEST] = f"lacks the line of {gaps[0]}"
     if state is not True and records.load(part / manifest.OWNER) is None:
         broken[manifest.OWNER] = "is not what was written"
     for name, what in broken.items():

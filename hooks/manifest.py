@@ -76,6 +76,16 @@ def lines(part: Path) -> list[Line]:
     return list(found.values())
 
 
+def gaps(part: Path) -> list[str]:
+    """Files that a line takes the place of although no line before it named them: their own was lost."""
+    seen: set[str] = set()
+    found = []
+    for record in records.read(part / MANIFEST):
+        found += [name for name in record.get("replaces", ()) if name not in seen]
+        seen.update(record.get("files", ()))
+    return found
+
+
 def runs(part: Path) -> list[dict[str, Any]]:
     """What each finished run of a part measured of itself."""
     return [row["run"] for row in records.read(part / MANIFEST) if "run" in row]

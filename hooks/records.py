@@ -32,7 +32,8 @@ def sound(text: bytes) -> Row | None:
     """The row that a line holds, without its checksum; None if it is not what was written."""
     try:
         row = json.loads(text)
-        if row.pop(CRC) == _crc(row) and line(row).encode() == text:
+        crc = row.pop(CRC)
+        if crc == _crc(row) and json.dumps({**row, CRC: crc}, ensure_ascii=False).encode() == text:
             return dict(row)
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         pass
@@ -93,7 +94,7 @@ def _rows(path: Path, whole: bool = False) -> list[Row | None]:
 
 def write(path: Path, value: Mapping[str, Any]) -> Path:
     """Write a small JSON file with its checksum, whole or not at all."""
-    return write_text(_text(value), path)
+    return write_text(text(value), path)
 
 
 def write_once(path: Path, value: Mapping[str, Any]) -> None:
@@ -116,7 +117,7 @@ def load(path: Path) -> Row | None:
         data = path.read_bytes()
         value: Row = json.loads(data)
         value.pop(CRC)
-        return value if _text(value).encode() == data else None
+        return value if text(value).encode() == data else None
     except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError):
         return None
 
@@ -140,7 +141,8 @@ def needed(path: Path, advice: str) -> Row:
     return found
 
 
-def _text(value: Mapping[str, Any]) -> str:
+def text(value: Mapping[str, Any]) -> str:
+    """A small JSON file as it is written."""
     plain: Row = json.loads(json_text(value))
     return json_text({**plain, CRC: _crc(plain)})
 

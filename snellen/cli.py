@@ -19,7 +19,9 @@ from snellen import (
     cli_figures,
     cli_probe,
     cli_processed,
+    cli_repair,
     cli_report,
+    cli_rerun,
     cli_stimuli,
     cli_tune,
     cli_view,
@@ -165,6 +167,8 @@ def stages(
 
 cli_stimuli.register(app)
 cli_activations.register(app)
+cli_repair.register(app)
+cli_rerun.register(app)
 cli_probe.register(app)
 cli_answers.register(app)
 cli_processed.register(app)

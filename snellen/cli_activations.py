@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,8 @@ from snellen.cli_output import FOUND, Failing
 if TYPE_CHECKING:
     from hooks.store import Store
 
+COMMAND = "command.json"
+"""In a folder of activations: the options that ``extract`` was given."""
 Folder = Annotated[Path, typer.Argument(help="folder of activations")]
 
 
@@ -50,45 +53,63 @@ def extract(
                torchrun --standalone --nproc-per-node 8 -m snellen extract ./my-checkpoint --images photos.csv --out runs/b
                snellen extract ./my-checkpoint --rank $SLURM_ARRAY_TASK_ID --world-size 64 --out /shared/c
     """
-    from hooks.extract import extract as run
-    from snellen.models import loaded
-    from snellen.sources import chosen_set
-    from snellen.steps import named_prompts
-
-    mine, how = shared(rank, world_size, job, load)
-    wanted: Any = sites if sites == "all" else sites.split(",")
-    with resumable():
-        shown = chosen_set(images, references, whole_numbers(levels), seed)
-        store = run(
-            loaded(model, how), shown, wanted, pool, out, prompt=named_prompts(prompt or ()), batch_size=batch_size, dtype=dtype,
-            seed=seed, workers=workers, rank=mine.rank, world_size=mine.world_size, job=mine.job, progress=progress, strict=strict,
-        )  # fmt: skip
+    given = {key: value for key, value in locals().items() if key not in ("rank", "world_size", "job", "progress")}
+    store = extracted(given, rank, world_size, job, progress)
     typer.echo(
         f"{len(store.ids)} stimuli, {len(store.sites)} sites, {store.bytes / 1e6:.1f} MB in {out}; {len(store.skipped)} left out"
     )
     return {**_about(store), "left_out": store.skipped, "run": store.runs[-1] if store.runs else None}
 
 
+def extracted(
+    given: Mapping[str, Any],
+    rank: int | None = None,
+    world_size: int | None = None,
+    job: str | None = None,
+    progress: bool = True,
+) -> Store:
+    """What ``extract`` does with its options, which are kept in the folder, so that ``repair`` can do it again."""
+    from hooks.extract import extract as run
+    from snellen.models import loaded
+    from snellen.provenance import provenance
+    from snellen.sources import chosen_set
+    from snellen.steps import named_prompts
+    from stimuli.fingerprint import fingerprint
+    from stimuli.tables import write_json
+
+    mine, how = shared(rank, world_size, job, given["load"])
+    wanted: Any = given["sites"] if given["sites"] == "all" else given["sites"].split(",")
+    out = Path(given["out"])
+    names = ("batch_size", "dtype", "seed", "workers", "strict")
+    with resumable():
+        shown = chosen_set(given["images"], given["references"], whole_numbers(given["levels"]), given["seed"])
+        mllm = loaded(given["model"], how)
+        store = run(
+            mllm, shown, wanted, given["pool"], out, prompt=named_prompts(given["prompt"] or ()), rank=mine.rank,
+            world_size=mine.world_size, job=mine.job, progress=progress, **{name: given[name] for name in names},
+        )  # fmt: skip
+    if mine.rank == 0:
+        made = provenance(mllm.provenance, {"stimuli": fingerprint(shown)}, seed=given["seed"])
+        write_json({"command": "extract", "options": {**given, "out": None}, "provenance": made}, out / COMMAND)
+    return store
+
+
 def verify(
     folder: Annotated[Path, typer.Argument(help="folder of activations, or of an exam")],
-    drop: Annotated[bool, typer.Option("--drop", help="take out what is damaged; extract computes it anew")] = False,
     progress: Progress = True,
 ) -> dict[str, Any]:
-    """Check stored activations against their checksums.
+    """Check stored activations against their checksums; `snellen repair` mends what is damaged.
 
-    Examples:  snellen verify runs/demo
-               snellen verify runs/a --drop
+    Example:  snellen verify runs/demo
     """
     from snellen.steps import verify as check
 
-    problems, checked, dropped = check(folder, drop=drop, progress=progress)
+    problems, checked = check(folder, progress=progress)
     for problem in problems:
         typer.echo(problem, err=True)
     typer.echo(f"{checked} folders of activations checked, {len(problems)} problems")
-    if dropped:
-        typer.echo(f"{dropped} stimuli taken out; run the extraction again to compute them anew")
-    result = {"checked": checked, "problems": problems, "dropped": dropped}
-    if problems and not drop:
+    result = {"checked": checked, "problems": problems}
+    if problems:
         raise Failing(FOUND, result)
     return result
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,31 +9,37 @@ from typing import Any
 from snellen.sources import BUILTIN, chosen_set, pristine
 from stimuli.errors import InputError
 from stimuli.splits import Split, split
-from stimuli.tables import write_csv
+from stimuli.tables import read_json, write_csv
 from stimuli.types import StimulusSet
 
 
 def redraw(folder: Path) -> Path:
     """Figures and report from ``results.json``."""
+    from jinja2 import TemplateError
+
     from analysis.figures import exam_figures, written
     from analysis.report import render
 
     results = folder / "results.json"
     if not results.is_file():
         raise InputError(f"{folder} holds no finished exam (no results.json). Run `snellen exam --out {folder}` first.")
-    found = json.loads(results.read_text())
-    return render(found, folder, written(exam_figures(found), folder / "figures"))
+    found = read_json(results, "the results of a finished exam")
+    try:
+        return render(found, folder, written(exam_figures(found), folder / "figures"))
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, TemplateError) as error:
+        raise InputError(
+            f"{results} cannot be drawn ({type(error).__name__}: {error}). Expected what an exam of this version wrote. Run the exam again."
+        ) from error
 
 
-def verify(folder: Path, *, drop: bool = False, progress: bool = False) -> tuple[list[str], int, int]:
-    """Problems of every store at or below a folder, how many stores there are, and how many stimuli were taken out."""
+def verify(folder: Path, *, progress: bool = False) -> tuple[list[str], int]:
+    """Problems of every store at or below a folder, and how many stores there are."""
     from hooks.damage import damages, stores
-    from hooks.repair import repair
 
     below = stores(folder)
-    found = {store: damages(store, progress=progress) for store in below}
-    dropped = sum(len(repair(store).gone) for store, problems in found.items() if drop and problems)
-    return [f"{store.name}: {problem}" for store, problems in found.items() for problem in problems], len(below), dropped
+    return [f"{store.name}: {found}" for store in below for found in damages(store, progress=progress)], len(below)
 
 
 def named_prompts(given: Sequence[str]) -> str | dict[str, str] | None:

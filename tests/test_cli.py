@@ -374,7 +374,9 @@ def test_stimuli_extract_probe_ask_and_verify_work_together(tmp_path: Path, caps
     assert "does not match its checksum" in here("verify", tmp_path, code=1)
     found, _, code = told("verify", tmp_path, "--json", capsys=capsys)
     assert code == 1 and found["result"]["checked"] == 1 and "checksum" in found["result"]["problems"][0]
-    assert "64 stimuli taken out" in here("verify", tmp_path, "--drop")
+    text = here("repair", tmp_path, "--no-progress")
+    assert "1 problems mended, 64 stimuli taken out, 64 computed anew" in text and "does not match its checksum" in text
+    assert "0 problems" in here("verify", tmp_path)
 
 
 @pytest.mark.slow

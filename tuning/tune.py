@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 
+from hooks.alone import one_at_a_time
 from hooks.load import Mllm
 from hooks.words import word_embeddings
 from stimuli.tables import write_text
@@ -41,6 +42,7 @@ REPEATS = 2
 """Times that an image must be shown on average for remembering to be worth it: new images are computed one by one."""
 
 
+@one_at_a_time("a tuning run")
 def tune(
     mllm: Mllm,
     train: Sequence[Stimulus],
@@ -121,7 +123,7 @@ def tune(
 
     Raises:
         InputError: unknown component, method or constraint; unusable training set; a loss that is not a number; a folder
-            that holds another run.
+            that holds another run, or in which another process is at one.
     """
     constraints = check(component, method, constraint, constraint_weight, only)
     check_numbers(steps, seconds, batch_size, micro_batch, replay, quality)

@@ -1,0 +1,91 @@
+"""One process at a time: in a folder of an exam and of a tuning run."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import snellen as sn
+from hooks import alone as module
+from hooks import records
+from hooks.alone import LOCK, alone, one_at_a_time
+from stimuli.errors import InputError
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from hooks.alone import alone
+with alone(Path(sys.argv[1]), "an exam"):
+    print("in", flush=True)
+    time.sleep(60)
+"""
+
+
+def holder(folder: Path) -> subprocess.Popen[str]:
+    """Another process that holds a folder."""
+    root = Path(__file__).parent.parent
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True, cwd=root)
+    assert process.stdout is not None and process.stdout.readline() == "in\n"
+    return process
+
+
+def test_another_process_is_refused_by_name_until_it_is_killed(tmp_path: Path) -> None:
+    other = holder(tmp_path)
+    try:
+        for attempt in (lambda: sn.exam("embedded", tmp_path), lambda: _tuned(tmp_path)):
+            with pytest.raises(
+                InputError, match=f"is under way in .*process {other.pid} on .*Wait for it, stop it, or give another"
+            ):
+                attempt()
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+    finally:
+        other.send_signal(signal.SIGKILL)
+        other.communicate()
+    with alone(tmp_path, "an exam"):  # the lock went with its process
+        assert records.load(tmp_path / LOCK) == {"host": os.uname().nodename, "pid": os.getpid()}
+        with pytest.raises(InputError, match=f"process {os.getpid()}"), alone(tmp_path, "an exam"):
+            raise AssertionError
+    with alone(tmp_path, "an exam"):
+        pass
+
+
+@one_at_a_time("a tuning run")
+def _tuned(*, out: Path) -> None:
+    raise AssertionError("it was let in")
+
+
+_tuned = lambda folder, tuned=_tuned: tuned(out=folder)  # noqa: E731
+
+
+def test_without_locks_of_the_system_the_note_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "fcntl", None)
+    with alone(tmp_path, "an exam"), pytest.raises(InputError, match="is under way"), alone(tmp_path, "an exam"):
+        raise AssertionError
+    records.write(tmp_path / LOCK, {"host": os.uname().nodename, "pid": 2**22 + 1})  # of a process that was killed
+    with alone(tmp_path, "an exam"):
+        pass
+    records.write(tmp_path / LOCK, {"host": "elsewhere", "pid": 1})
+    with pytest.raises(InputError, match="process 1 on elsewhere"), alone(tmp_path, "an exam"):
+        raise AssertionError
+
+
+def test_a_folder_that_cannot_be_written_to_needs_no_lock(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with alone(tmp_path / "file" / "below", "an exam"):
+        time.sleep(0)
+
+
+def test_two_exams_with_other_settings_cannot_both_claim_a_new_folder(tmp_path: Path) -> None:
+    """What a refused start has left is taken over by the next, but not from one that is at work."""
+    from snellen.runs import _open, build
+
+    one, other = build(None, {"seed": 0}), build(None, {"seed": 1})
+    with alone(tmp_path, "an exam"):
+        assert _open(tmp_path, one) is None
+        with pytest.raises(InputError, match="is under way"):
+            sn.exam("embedded", tmp_path, seed=1)
+    assert _open(tmp_path, other) is None
