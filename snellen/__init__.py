@@ -85,6 +85,8 @@ _PUBLIC = {
     "decide": "analysis.verdict",
     "read_inputs": "analysis.verdict_inputs",
     "exam": "snellen.runs",
+    "rerun": "snellen.repeat",
+    "compare_folders": "snellen.runcompare",
     "SnellenError": "stimuli.errors",
     "InputError": "stimuli.errors",
 }
@@ -142,6 +144,8 @@ if TYPE_CHECKING:
     from probes.sweep import sweep
     from probes.usable import usable_information
     from snellen.models import load
+    from snellen.repeat import rerun
+    from snellen.runcompare import compare_folders
     from snellen.runs import exam
     from snellen.teaching import teach
     from stimuli import sets as stimuli

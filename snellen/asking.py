@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from analysis.accuracy import mcnemar, mcnemar_by_reference
 from analysis.blind import Blind, blind_controls
 from analysis.consistency import Consistency, consistency
 from analysis.figures.files import written
@@ -23,9 +21,10 @@ from analysis.protocols import FREE
 from analysis.quality import quality, score_consistency
 from analysis.quality_methods import NUMBERS, Method
 from hooks.load import Mllm
-from probes.intervals import Interval, balanced_difference
+from probes.intervals import Interval
 from snellen.provenance import provenance
 from stimuli.errors import InputError
+from stimuli.fingerprint import fingerprint
 from stimuli.mcq import McqSet, read_mcq
 from stimuli.tables import Table, write_csv, write_json, write_table
 from stimuli.types import StimulusSet
@@ -77,7 +76,7 @@ class Asking:
         tables = {"answers": answers.table, "consistency": [row for own in twice.values() for row in own.table],
                   "blind_controls": [] if hidden is None else hidden.table}  # fmt: skip
         lines = [*_accuracy(answers), *_twice(twice), *_hidden(hidden)]
-        return lines + _written(self.out, part, tables, self.mllm, self.seed)
+        return lines + _written(self.out, part, tables, self.mllm, self.stimuli, self.seed)
 
 
 def questions_of(questions: Path | None, images: str) -> McqSet:
@@ -97,7 +96,11 @@ def ask_questions(mllm: Mllm, asked: McqSet, out: Path | None, *, seed: int = 0,
     """Multiple-choice questions of the user's own; lines to print."""
     found = ask_mcq(mllm, asked, out=_book(out), seed=seed, **how)
     lines = [f"{row['group']:24} {row['n']:6} questions  {_share(row)}" for row in found.by_group]
-    return [found.sentence, *lines, *_written(out, {"mcq": found.as_dict()}, {"answers": found.table}, mllm, seed)]
+    return [
+        found.sentence,
+        *lines,
+        *_written(out, {"mcq": found.as_dict()}, {"answers": found.table}, mllm, asked.stimuli, seed),
+    ]
 
 
 def rate_images(
@@ -124,7 +127,7 @@ def rate_images(
     if compared is not None:
         told = f"{_interval(compared.result.accuracy)} right, the first image preferred {_interval(compared.result.says_first)}"
         lines.append(f"pairs: {told}")
-    return [*lines, *([note] if note else []), *_written(out, part, tables, mllm, seed)]
+    return [*lines, *([note] if note else []), *_written(out, part, tables, mllm, stimuli, seed)]
 
 
 def _compared(mllm: Mllm, stimuli: StimulusSet, truth: Any, shared: Mapping[str, Any]) -> tuple[Preference | None, str]:
@@ -232,7 +235,9 @@ def _share(row: Mapping[str, Any]) -> str:
 # ---- what is written -------------------------------------------------------------------------------------------------
 
 
-def _written(out: Path | None, part: Mapping[str, Any], tables: Mapping[str, Table], mllm: Mllm, seed: int) -> list[str]:
+def _written(
+    out: Path | None, part: Mapping[str, Any], tables: Mapping[str, Table], mllm: Mllm, stimuli: StimulusSet, seed: int
+) -> list[str]:
     """Tables, summary and figures in a folder; the first table alone where a file was named."""
     if out is None:
         return []
@@ -241,52 +246,8 @@ def _written(out: Path | None, part: Mapping[str, Any], tables: Mapping[str, Tab
     for name, rows in tables.items():
         if rows:
             write_csv(rows, out / f"{name}.csv")
-    write_json({"provenance": {**provenance(), "model": mllm.provenance, "seed": seed}, **part}, out / "summary.json")
+    about = provenance(mllm.provenance, {"stimuli": fingerprint(stimuli)}, seed=seed)
+    write_json({"provenance": about, **part}, out / "summary.json")
     figures = written(interview_figures(part), out / "figures")
     told = f" and {len(figures)} figures" if figures else ""
     return [f"Tables, summary.json{told} in {out}"]
-
-
-# ---- two models ------------------------------------------------------------------------------------------------------
-
-
-def compare_files(first: Path, second: Path, n_boot: int = 1000, seed: int = 0) -> list[str]:
-    """Two models' answers to the same images, as ``snellen ask`` wrote them: paired difference and McNemar's test; lines to print.
-
-    Raises:
-        InputError: no such files, other columns, or no image in common.
-    """
-    a, b = (_answered(path) for path in (first, second))
-    ids = [id for id in a if id in b]
-    if not ids or any(a[id]["label"] != b[id]["label"] for id in ids):
-        what = "no image in common" if not ids else "other true classes for the same images"
-        raise InputError(
-            f"The answers of {first} and {second} have {what}. Ask both models about the same set, with the same taxonomy."
-        )
-    columns = {key: np.array([a[id][key] for id in ids]) for key in ("label", "reference")}
-    one, two = (np.array([own[id]["correct"] == "True" for id in ids]) for own in (a, b))
-    gain = balanced_difference(one, two, columns["label"], columns["reference"], n_boot, seed)
-    plain, grouped = mcnemar(one, two), mcnemar_by_reference(one, two, columns["reference"])
-    return [
-        f"{len(ids)} images of {len(set(columns['reference'].tolist()))} references; left out: {len(a) - len(ids)} of the first, "
-        f"{len(b) - len(ids)} of the second",
-        f"balanced accuracy, second - first: {100 * gain.value:+.1f} points [{100 * gain.low:+.1f}, {100 * gain.high:+.1f}], p {gain.p:.3g} "
-        "(paired bootstrap over references)",
-        f"right only in the first {plain.only_a}, only in the second {plain.only_b}; McNemar, by reference: p {grouped.p:.3g}; images taken for "
-        f"independent: p {plain.p:.3g}",
-    ]
-
-
-def _answered(path: Path) -> dict[str, dict[str, str]]:
-    file = path / "answers.csv" if path.is_dir() else path
-    try:
-        with open(file, encoding="utf-8", newline="") as handle:
-            rows = list(csv.DictReader(handle))
-    except OSError as error:
-        raise InputError(
-            f"The answers {file} cannot be read ({error}). Expected a folder or .csv that `snellen ask --out` wrote."
-        ) from error
-    missing = [name for name in ("id", "reference", "label", "correct") if not rows or name not in rows[0]]
-    if missing:
-        raise InputError(f"The answers {file} lack the columns {', '.join(missing)}. Expected what `snellen ask --out` wrote.")
-    return {row["id"]: row for row in rows}

@@ -32,7 +32,8 @@ from snellen.version import VERSION
 
 app = typer.Typer(
     help="An eye exam for multimodal LLMs: where is distortion information lost between pixel and answer?",
-    epilog="\b\nExit codes:\n" + "\n".join(f"  {code:3}  {meaning}" for code, meaning in EXIT_CODES.items()),
+    epilog="\b\nBegin with:  snellen exam --out runs/demo      (minutes on a CPU), and open runs/demo/report.html\n\n"
+    "\b\nExit codes:\n" + "\n".join(f"  {code:3}  {meaning}" for code, meaning in EXIT_CODES.items()),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -105,7 +106,8 @@ def exam(
     budget: Annotated[str | None, typer.Option(help="demo (minutes) or full")] = None,
     config: Annotated[Path | None, typer.Option(help="YAML file of settings, such as --print-config writes")] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="one setting, KEY=VALUE or KEY.ENTRY=VALUE; may be repeated")
+        list[str] | None,
+        typer.Option("--set", help="one setting, KEY=VALUE or KEY.ENTRY=VALUE; may be repeated; --print-config shows them all"),
     ] = None,
     print_config: Annotated[
         bool, typer.Option("--print-config", help="check all settings, print them as YAML, and do nothing")

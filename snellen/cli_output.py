@@ -27,7 +27,7 @@ from snellen.version import VERSION
 DONE, FOUND, REFUSED, FAILED, INTERRUPTED = 0, 1, 2, 3, 130
 EXIT_CODES: Mapping[int, str] = {
     DONE: "done",
-    FOUND: "a check found something wrong (verify, doctor)",
+    FOUND: "a check found something wrong (verify, doctor) or different (rerun)",
     REFUSED: "refused: the command line or the input cannot be used; nothing was overwritten",
     FAILED: "failed: no space, no permission, or a mistake of Snellen's (with a traceback)",
     INTERRUPTED: "interrupted (Ctrl-C); the message says how to go on",
@@ -36,6 +36,8 @@ Json = Annotated[bool, typer.Option("--json", help="one JSON document on stdout,
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="say nothing but errors")]
 SUMMARIES = ("summary.json", "report.json")
 """Files of a run that are part of its document as they are (of ``ask`` and ``rate``, and of ``tune``)."""
+LINE = 62
+"""Characters of a help text that fit beside the name of a command on 80 columns."""
 PLACES = (".", "tables", "figures")
 """Where the files are, below the folder of a run, that its document names."""
 
@@ -84,10 +86,20 @@ class Said(io.TextIOBase):
 
 
 def finish(app: typer.Typer) -> None:
-    """Give every command the options of this module, its completions, and its examples line by line in the help."""
+    """Give every command the options of this module, its completions, its examples line by line in the help, and a line in the list of all."""
     for command in app.registered_commands:
         if command.callback is not None:
+            command.short_help = brief(command.callback.__doc__ or "")
             command.callback = alike(command.name or command.callback.__name__, command.callback)
+
+
+def brief(text: str) -> str:
+    """The first sentence of a help text; where it does not fit into a line of the list of commands, its first clause."""
+    sentence = " ".join(re.split(r"[.?](?:\s|$)", text.strip(), maxsplit=1)[0].split())
+    for end in (r"[:;] | \(", ", "):
+        if len(sentence) > LINE:
+            sentence = re.split(end, sentence, maxsplit=1)[0]
+    return sentence
 
 
 def alike(name: str, callback: Callable[..., Any]) -> Callable[..., None]:

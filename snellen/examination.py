@@ -39,6 +39,7 @@ from snellen.provenance import now, provenance
 from snellen.results import CONSTRAINED, audit_dict, best_probe, component_of, site_probe, tuning_entry
 from snellen.shown import stimulus_sets, summary
 from stimuli.errors import InputError
+from stimuli.fingerprint import fingerprint
 from stimuli.statistics import pixel_statistics
 from stimuli.tables import Table, write_csv, write_json
 from stimuli.types import StimulusSet
@@ -115,8 +116,9 @@ def examine(settings: ExamConfig, folder: Path, clock: steps.Clock, progress: bo
         able = {exam_cause.LOADED: (mllm, base), **{name: (tuned.mllm, seen) for name, (tuned, seen) in arms.items()}}
         cause = exam_cause.told(able, shown, settings, folder / "cause", progress)
     results: dict[str, Any] = {
-        "provenance": {**provenance(), "config": json.loads(settings.model_dump_json()), "model": mllm.provenance,
-                       "seed": settings.seed, "started": started, "finished": now(), "seconds": dict(clock.seconds)},
+        "provenance": provenance(mllm.provenance, {"exam": fingerprint(shown), "train": fingerprint(train)}, seed=settings.seed,
+                                 config=json.loads(settings.model_dump_json()), started=started, finished=now(),
+                                 seconds=dict(clock.seconds)),
         "stimuli": summary(shown, train, [*skipped, *_left_out(base, arms)], settings),
         "perception": {"base": base.answers.as_dict(), "open": opened.as_dict(), "blind": blank.as_dict(),
                        "arms": {name: seen.answers.as_dict() for name, (_, seen) in arms.items()},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,11 +27,12 @@ class Book:
     folder: Path | None
     settings: dict[str, Any]
     model: Any
+    data: Mapping[str, Mapping[str, Any]]
     tables: Tables
     notes: Notes
 
     @classmethod
-    def opened(cls, folder: Path | None, settings: dict[str, Any], model: Any) -> Book:
+    def opened(cls, folder: Path | None, settings: dict[str, Any], model: Any, data: Mapping[str, Mapping[str, Any]]) -> Book:
         """A new one, or what the folder holds for the same settings."""
         if folder is not None and folder.is_file():
             raise InputError(
@@ -39,7 +40,7 @@ class Book:
             )
         file = None if folder is None else folder / SUMMARY
         if file is None or not file.exists():
-            return cls(folder, settings, model, {}, {})
+            return cls(folder, settings, model, data, {}, {})
         try:
             kept = json.loads(file.read_text(encoding="utf-8"))
             there = dict(kept["settings"])
@@ -55,7 +56,7 @@ class Book:
                 f"{folder} holds a probing with other settings ({told}). Expected the same ones, whose finished tables are kept. Give another "
                 f"folder, such as --out {file.parent / settings['target']}."
             )
-        return cls(folder, settings, model, kept["tables"], kept["steps"])
+        return cls(folder, settings, model, data, kept["tables"], kept["steps"])
 
     def keep(self, name: str, step: Step) -> None:
         """Do a step that is not done yet, and write it: its tables as CSV, and everything as JSON."""
@@ -68,7 +69,7 @@ class Book:
         if self.folder is not None:
             for table, rows in tables.items():
                 write_csv(rows, self.folder / f"{table}.csv")
-            about = {"settings": self.settings, "provenance": {**provenance(), "model": self.model}}
+            about = {"settings": self.settings, "provenance": provenance(self.model, self.data)}
             write_json({**about, "steps": self.notes, "tables": self.tables}, self.folder / SUMMARY)
 
 

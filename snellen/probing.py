@@ -6,6 +6,8 @@ written when it is finished, so that a killed run goes on; other settings are re
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -83,6 +85,16 @@ class Probing:
             "activations": checksum([self.store.config, self.store.ids]),
         }  # fmt: skip
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """Which numbers are probed: a checksum of ids and rows of every site, whatever files they lie in."""
+        total = hashlib.sha256(json.dumps(list(self.store.ids)).encode())
+        for site in self.sites or self.store.sites:
+            values = np.ascontiguousarray(self.store.read(site).values)
+            total.update(f"{site}{values.shape}{values.dtype}".encode())
+            total.update(memoryview(values).cast("B"))
+        return {"checksum": total.hexdigest()[:16], "stimuli": len(self.store.ids)}
+
     def told(self) -> tuple[Literal["classes", "numbers"], Labels | None]:
         """Whether classes or numbers are probed for, and the labels to hand on.
 
@@ -149,7 +161,8 @@ def probe(
         raise InputError(
             f"Got --repeats {probing.repeats} for a number; expected 1: numbers are predicted on one set of folds."
         )
-    book = Book.opened(out, probing.settings(kind, labels), probing.store.config.get("model"))
+    data = {} if out is None else {"activations": probing.values}
+    book = Book.opened(out, probing.settings(kind, labels), probing.store.config.get("model"), data)
     for name, step in _Run(probing, kind, labels).steps(wanted).items():
         book.keep(name, step)
         if told is not None:

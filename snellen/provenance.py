@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
@@ -13,16 +15,33 @@ from typing import Any
 LIBRARIES = ("torch", "transformers", "scikit-learn", "scikit-image", "scipy", "numpy", "pillow", "umap-learn", "peft")
 
 
-def provenance() -> dict[str, Any]:
-    """Versions, platform, command line and commit, as JSON-able values; no path of this machine."""
+def provenance(
+    model: Mapping[str, Any] | None = None, data: Mapping[str, Mapping[str, Any]] | None = None, **more: Any
+) -> dict[str, Any]:
+    """What a file of results says of how it was made, as JSON-able values; no path of this machine but those that were typed.
+
+    Args:
+        model: ``Mllm.provenance``: checksum of the weights, processor and its backend, dtype, ….
+        data: what each set of stimuli is, by its part in the run: ``stimuli.fingerprint.fingerprint``, or other checksums.
+        **more: further keys, such as ``seed``.
+
+    Returns:
+        ``snellen``, ``command`` (as a shell takes it; ``snellen rerun`` does), ``versions``, ``platform``, ``threads`` (sums of other
+        numbers of threads may differ in their last bits; None where torch is not in use), ``commit``, and what was given.
+    """
     import snellen
 
+    torch = sys.modules.get("torch")
     return {
         "snellen": snellen.__version__,
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "versions": {"python": platform.python_version(), **{name: _version(name) for name in LIBRARIES}},
         "platform": platform.platform(),
+        "threads": None if torch is None else torch.get_num_threads(),
         "commit": commit(),
+        **({} if model is None else {"model": dict(model)}),
+        **({} if data is None else {"data": {name: dict(own) for name, own in data.items()}}),
+        **more,
     }
 
 

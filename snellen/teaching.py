@@ -16,7 +16,9 @@ from hooks.load import Mllm
 from hooks.stages import COMPONENTS
 from probes.intervals import holm
 from snellen.matching import BUDGETS, FURTHER, beyond, check_comparison, check_shared, equal_ranks, refuse_processes
+from snellen.provenance import provenance
 from snellen.results import CONSTRAINED, component_of
+from stimuli.fingerprint import fingerprint
 from stimuli.tables import Table, write_csv, write_json
 from stimuli.types import Stimulus, StimulusSet
 from tuning.adapters import count
@@ -49,6 +51,8 @@ class Teaching:
     base: dict[str, Any]
     """Balanced accuracy before tuning."""
     config: dict[str, Any]
+    provenance: dict[str, Any] = field(default_factory=dict, repr=False)
+    """``snellen.provenance.provenance``."""
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -152,7 +156,8 @@ def teach(
     base = {key: getattr(answered, key) for key in ("balanced_accuracy", "balanced_low", "balanced_high", "chance")}
     config = {"components": list(components), "budgets": list(budgets), "rates": list(rates), "further": further, "steps": steps,
               "parameters": target, "seconds": seconds, "train": len(train), "stimuli": len(stimuli), "seed": seed}  # fmt: skip
-    done = Teaching(tried, matrix, lost, base, config)
+    data = {"train": fingerprint(train), "stimuli": fingerprint(stimuli)}
+    done = Teaching(tried, matrix, lost, base, config, provenance(mllm.provenance, data, seed=seed))
     if root is not None:
         done.write(root)
     return done
