@@ -105,7 +105,7 @@ def folder(place: Path, model: str = "mine", right: float = 0.4, sites: list[tup
     image = _webp()
     pair = {
         "id": "a-blur",
-        "reference": "a",
+        "reference": "a" * 60,
         "type": "white_blur",
         "level": 3,
         "distorted": image,

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from PIL import Image
 
+from analysis.pictures import encoded
 from analysis.report.curve import Series, curve
 from analysis.report.inside import POLICY, SCRIPT, STYLE, TEMPLATES
 from analysis.report.scatter import scatter
-from analysis.report.seen import seen, without_pictures
+from analysis.report.seen import seen, with_less
 from stimuli.tables import write_text
 
 if TYPE_CHECKING:
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 SCALE = 0.66
 """CSS pixels per pixel of a PNG: figures across the page are 1,640 of them wide."""
 MOST = 12_000_000
-"""Characters of a page at most: beyond it the pictures of the stimuli are left out."""
+"""Characters of a page at most: beyond it pictures of stimuli are left out."""
+LARGE = 6_000_000
+"""Bytes of PNG figures beyond which they are packed tighter, without loss, which takes longer."""
 DRAWN_HERE = ("survival", "plane")
 """Figures that the page draws itself, to be pointed at."""
 ALT: Mapping[str, str] = {
@@ -73,7 +77,7 @@ def render(results: Mapping[str, Any], folder: str | Path, figures: Mapping[str,
     Args:
         results: what ``results.json`` holds.
         folder: where ``report.html`` goes; the answers and pictures that the exam saved there go into the page.
-        figures: what ``analysis.figures.draw_all`` returned; the PNGs are embedded.
+        figures: name to format to file, as ``analysis.figures.written`` gives them; the PNGs are embedded.
 
     Returns:
         The path of the page.
@@ -81,11 +85,9 @@ def render(results: Mapping[str, Any], folder: str | Path, figures: Mapping[str,
     Raises:
         InputError: a table or the pictures of the exam cannot be read.
     """
-    embedded = {
-        name: {"alt": ALT.get(name, name), **_figure(paths["png"])}
-        for name, paths in figures.items()
-        if "png" in paths and name not in DRAWN_HERE
-    }
+    drawn = {name: paths["png"] for name, paths in figures.items() if "png" in paths and name not in DRAWN_HERE}
+    many = sum(path.stat().st_size for path in drawn.values()) > LARGE
+    embedded = {name: {"alt": ALT.get(name, name), **_figure(path, many)} for name, path in drawn.items()}
     survival, base = results["survival"], results["perception"]["base"]
     one = Series(results["provenance"]["model"]["name"], survival["base"], base)
     plane = results["distance"].get("plane")
@@ -99,7 +101,7 @@ def render(results: Mapping[str, Any], folder: str | Path, figures: Mapping[str,
     found = seen(folder, results)
     page = write("report.html", seen=found, **parts)
     if found is not None and len(page) > MOST:
-        page = write("report.html", seen={**found, **without_pictures("with them, the page would be too large")}, **parts)
+        page = write("report.html", seen=with_less(found, len(page) - MOST), **parts)
     return write_text(page, Path(folder) / "report.html")
 
 
@@ -175,8 +177,10 @@ def number(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.3g}"
 
 
-def _figure(path: Path) -> dict[str, Any]:
+def _figure(path: Path, tighter: bool = False) -> dict[str, Any]:
     """A figure as a data URI and its size in the page: all at one scale, so that their text has one size."""
     with Image.open(path) as image:
-        width, height = round(image.width * SCALE), round(image.height * SCALE)
-    return {"src": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(), "width": width, "height": height}
+        size = {"width": round(image.width * SCALE), "height": round(image.height * SCALE)}
+        if tighter:
+            return {"src": f"data:image/webp;base64,{encoded(np.asarray(image.convert('RGB')), None)}", **size}
+    return {"src": "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode(), **size}

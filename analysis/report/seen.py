@@ -98,6 +98,17 @@ def without_pictures(why: str) -> dict[str, Any]:
     return {"form": "", "without": why, "pictures": {}, "clean": {}, "pairs": []}
 
 
+def with_less(found: Mapping[str, Any], over: int) -> dict[str, Any]:
+    """The same with fewer pictures, spread evenly, so that the page is shorter by ``over`` characters; the pairs go first."""
+    whole = {id: len(id) + len(text) + 8 for id, text in found["pictures"].items()}
+    over -= len(json.dumps([found["pairs"], found["clean"]]))
+    share = max(0.0, min(1.0, 0.98 * (1 - over / max(sum(whole.values()), 1))))
+    kept = {id: found["pictures"][id] for i, id in enumerate(whole) if int((i + 1) * share) > int(i * share)}
+    if not kept:
+        return {**found, **without_pictures("with them, the page would be too large")}
+    return {**found, "pictures": kept, "clean": {}, "pairs": []}
+
+
 def _pictures(path: Path, ids: set[str]) -> dict[str, Any]:
     """The pictures of an exam that saved them (one of an older version did not)."""
     if not path.is_file():
