@@ -74,7 +74,7 @@ def questions(
     seed: Seed = 0,
     progress: Progress = True,
 ) -> dict[str, Any]:
-    """Write the distortion question about every image as a multiple-choice table that VLMEvalKit runs.
+    """Write multiple-choice questions: which distortion has each image? As a table that VLMEvalKit runs.
 
     Examples:  snellen questions distortions.tsv --references 20
                snellen questions kadid.tsv --images kadid10k:KADID --taxonomy kadid25 --orders 4

@@ -279,6 +279,18 @@ def test_ctrl_c_before_anything_is_kept_is_one_line_too(
     assert told("verify", "runs/a", "--json", capsys=capsys)[0]["error"]["kind"] == "Interrupted"
 
 
+def test_ctrl_c_while_the_command_line_is_loaded_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    from snellen.__main__ import main
+
+    def stopped(*given: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.setattr("builtins.__import__", stopped)
+        main()
+    assert ended.value.code == 130
+
+
 def test_the_version_is_told() -> None:
     from snellen.version import VERSION
 

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from snellen.cli_options import resumable
-from snellen.cli_output import EXIT_CODES, Failing, Json, Quiet, Then, finish, read_table
+from snellen.cli_output import EXIT_CODES, LINE, Failing, Json, Quiet, Then, brief, finish, read_table
 
 Run = Callable[..., tuple[int, Any, str]]
 Progress = Annotated[bool, typer.Option(help="show progress")]
@@ -207,6 +207,17 @@ def test_help_keeps_examples_line_by_line_and_has_the_options(run: Run) -> None:
     finish(app)
     text = CliRunner().invoke(app, ["--help"]).stdout
     assert "snellen one --out a\n" in text and "--json" in text and "--quiet" in text and "context" not in text
+
+
+def test_the_list_of_commands_has_a_whole_clause_of_each() -> None:
+    from snellen.cli import app
+
+    assert brief("Do it.\n\n    Examples: x") == "Do it" and brief("Show a, b and c: " + "x" * LINE) == "Show a, b and c"
+    assert brief("See it, " + "x" * LINE + ". More.") == "See it"
+    lines = {
+        command.name or command.callback.__name__: command.short_help for command in app.registered_commands if command.callback
+    }
+    assert all(line and 10 <= len(line) < 80 and "..." not in line for line in lines.values()), lines
 
 
 def test_exit_codes_are_told_apart() -> None:
