@@ -47,7 +47,7 @@ def figures(
     chosen = {name: plan[name] for name in _known(only, plan)}
     folder = out or run / ("figures" if column is None else f"figures-{column}")
     files = written(chosen, folder, formats, column)
-    missing = [name for name in only or () if name not in files]
+    missing = [name for name in chosen if name not in files] if only else []
     if missing:
         typer.echo(f"There is no data for {', '.join(missing)}.")
     wide = [name for name in files if too_wide(name, column)]

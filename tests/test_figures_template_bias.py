@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from analysis.answer_information import information, information_with_labels
 from analysis.descriptions import template_counts
+from analysis.figures.style import PLAIN
 from analysis.figures.template_bias import (
     draw_information,
     draw_residuals,
@@ -71,7 +72,7 @@ def test_residuals_are_in_order_and_filled_where_they_are_no_chance() -> None:
     draw_residuals(ax, RESIDUALS)
     assert [tick.get_text() for tick in ax.get_yticklabels()] == ["jpeg", "gaussian blur", "jitter"]
     sure, chance = (line for line in ax.lines if line.get_marker() == "o")
-    assert (list(sure.get_xdata()), list(sure.get_ydata()), sure.get_markerfacecolor()) == ([0.4], [1], "#0072B2")
+    assert (list(sure.get_xdata()), list(sure.get_ydata()), sure.get_markerfacecolor()) == ([0.4], [1], PLAIN)
     assert (list(chance.get_xdata()), list(chance.get_ydata()), chance.get_markerfacecolor()) == ([-0.1], [0], "white")
     assert [list(line.get_xdata()) for line in ax.lines if line.get_marker() == "None"][1:] == [[0.2, 0.6], [-0.3, 0.1]]
     assert [text.get_text() for text in ax.texts] == ["no type as severe"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.figures.style import CLASS_COLOURS, percent_axis
+from analysis.figures.style import PLAIN, percent_axis
 
 Entries = Mapping[str, Mapping[str, Any]]
 PANELS = (
@@ -28,7 +28,7 @@ def draw_agreement(axes: Sequence[Any], entries: Entries) -> None:
         for y, entry in enumerate(entries.values()):
             _point(ax, y + 0.17, {**entry["chance"], **BY_CHANCE}[key], color="#777777", marker="D", mfc="white", ms=4)
             if _known(entry[key]):
-                _point(ax, y - 0.1, entry[key], color=CLASS_COLOURS[0], marker="o", ms=5.5)
+                _point(ax, y - 0.1, entry[key], color=PLAIN, marker="o", ms=5.5)
                 ax.annotate(written.format(entry[key]["value"]), (entry[key]["value"], y - 0.1), xytext=(0, 5), ha="center", fontsize=7,
                             textcoords="offset points")  # fmt: skip
             else:
@@ -90,7 +90,7 @@ def _limits(axes: Sequence[Any], entries: Entries) -> None:
 
 def _legend(ax: Any) -> None:
     """Below the whole figure, so that it takes no width from the panels."""
-    measured = ax.plot([], [], "o-", color=CLASS_COLOURS[0], lw=1.2, ms=5.5, label="measured")
+    measured = ax.plot([], [], "o-", color=PLAIN, lw=1.2, ms=5.5, label="measured")
     chance = ax.plot([], [], "D-", color="#777777", mfc="white", lw=1.2, ms=4, label="if answers were independent of the image")
     ax.figure.legend(handles=[*measured, *chance], loc="outside lower center", ncols=2)
 
@@ -107,7 +107,7 @@ def _square(ax: Any, left: float, counts: Sequence[Sequence[int]]) -> None:
             if share >= 0.005:
                 ax.text(left + x, y, f"{100 * share:.0f}", ha="center", va="center", fontsize=6.5,
                         color="white" if share > 0.55 else "black")  # fmt: skip
-        _frame(ax, left + y, y, 1, color="#0072B2", lw=0.9)
+        _frame(ax, left + y, y, 1, color="#D55E00", lw=0.9)
         ax.text(left + len(row) - 0.35, y, f"{total}", fontsize=5.5, color="#555555", va="center")
     ax.text(left + len(counts) - 0.35, -0.62, "n", fontsize=5.5, color="#555555", va="bottom")
 

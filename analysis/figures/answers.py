@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.figures.style import CLASS_COLOURS, CLASS_MARKERS, colour, percent_axis
+from analysis.figures.style import CLASS_COLOURS, CLASS_MARKERS, MARKERS, colour, hatch, percent_axis
 
 
 def draw_responses(ax: Any, entries: Mapping[str, Mapping[str, Any]]) -> None:
@@ -24,11 +24,10 @@ def draw_responses(ax: Any, entries: Mapping[str, Mapping[str, Any]]) -> None:
     y = np.arange(len(names))
     height = 0.8 / (len(entries) + 1)
     ax.barh(y - 0.4 + height / 2, [*truth, 0], height, color="#DDDDDD", edgecolor="#888888", lw=0.5, label="truth")
-    shades = ("#555555", "#56B4E9", "#E69F00", "#009E73")
     for i, (name, entry) in enumerate(entries.items(), start=1):
         shares = [entry["response_distribution"].get(c, 0) for c in names]
-        ax.barh(y - 0.4 + height * (i + 0.5), shares, height, color=shades[(i - 1) % 4], label=name, hatch=("", "//", "..", "xx")[(i - 1) % 4],
-                edgecolor="white", lw=0.3)  # fmt: skip
+        ax.barh(y - 0.4 + height * (i + 0.5), shares, height, color=colour(name), label=name, edgecolor="white", lw=0.3,
+                hatch=hatch(name if i > 1 else "base"))  # fmt: skip
     ax.set_yticks(y, names)
     ax.invert_yaxis()
     ax.set_xlabel("share of answers")
@@ -64,7 +63,14 @@ def draw_levels(ax: Any, entries: Mapping[str, Mapping[str, Any]]) -> None:
         bars = [y - ends[0], ends[1] - y]
         shade = colour("base") if i == 0 else colour(name)
         ax.errorbar(
-            x, y, yerr=np.maximum(bars, 0), color=shade, marker=CLASS_MARKERS[i], capsize=2.5, ls="-" if i else "--", label=name
+            x,
+            y,
+            yerr=np.maximum(bars, 0),
+            color=shade,
+            marker=MARKERS["base"] if i == 0 else MARKERS.get(name, "o"),
+            capsize=2.5,
+            ls="-" if i else "--",
+            label=name,
         )
         ax.set_xticks(range(len(rows)), [str(row["level"]) for row in rows])
     chance = next(iter(entries.values()))["chance"]

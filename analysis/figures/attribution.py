@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.figures.style import CLASS_COLOURS, CLASS_MARKERS
+from analysis.figures.style import CLASS_COLOURS, CLASS_MARKERS, PLAIN
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -96,7 +96,7 @@ def draw_leaders(ax: Any, result: Any, measure: str = "auc") -> None:
             [row[measure]],
             [y],
             xerr=[[low], [high]],
-            color="#777777" if plain else "#0072B2",
+            color="#999999" if plain else PLAIN,
             marker="s" if plain else "o",
             capsize=2.5,
         )
@@ -104,12 +104,12 @@ def draw_leaders(ax: Any, result: Any, measure: str = "auc") -> None:
             ax.plot([control], [y], marker="D", ms=4, mfc="white", mec="#D55E00", ls="", zorder=1)
     bound = next((row[measure] for row in table if row["method"] == BOUND), None)
     if bound is not None:
-        ax.axvline(bound, color="#009E73", lw=0.9, ls="--", label="the region itself")
+        ax.axvline(bound, color="#000000", lw=0.9, ls="--", label="the region itself")
     chance = rows[0].get(f"{measure}_chance", 0.5)
     ax.axvline(chance, color="#999999", lw=0.9, ls=":", label=f"chance {chance:.2f}")
     if any(row.get(f"{measure}_control") is not None for row in rows):
         ax.plot([], [], marker="D", ms=4, mfc="white", mec="#D55E00", ls="", label="other references' regions")
-    ax.plot([], [], marker="s", color="#777777", ls="", label="knows no model")
+    ax.plot([], [], marker="s", color="#999999", ls="", label="knows no model")
     ax.set_yticks(range(len(rows)), [row["method"] for row in rows])
     ax.set_ylim(-0.7, len(rows) - 0.3)
     ax.set_xlabel(NAMES[measure])
@@ -150,10 +150,10 @@ def draw_sanity(ax: Any, result: Any, measure: str = "spearman") -> None:
 SETS: Mapping[str, tuple[str, str]] = {
     "all": ("all tokens", "#000000"),
     "inside": ("image, in the region", "#D55E00"),
-    "outside": ("image, elsewhere", "#0072B2"),
-    "question": ("question", "#009E73"),
+    "outside": ("image, elsewhere", "#56B4E9"),
+    "question": ("question", "#8B5A2B"),
     "last": ("last of the prompt", "#CC79A7"),
-    "answer": ("answer", "#E69F00"),
+    "answer": ("answer", "#E6B800"),
     "other": ("other", "#7F7F7F"),
 }
 

@@ -16,8 +16,9 @@ from stimuli.errors import InputError
 
 WIDTHS: Mapping[str, float] = {"single": 3.5, "double": 7.16}
 """Inches."""
-WIDE = ("templates", "gallery", "overlays")
-"""Figures that cannot be read in a column: texts, and grids of pictures with captions. They are as wide as a page at least."""
+WIDE = ("templates", "gallery", "overlays", "processed")
+"""Figures that cannot be read in a column: texts, grids of pictures with captions, and many rows beside each other. They are as wide as a
+page at least."""
 NARROW = 5.0
 """Below so many inches, panels flow and legends go below."""
 TALLEST = 9.2
@@ -64,6 +65,9 @@ def fit(figure: Any, width: float) -> None:
         height = _flow(figure, width / before, height)
     figure.set_size_inches(width, min(height, TALLEST))
     _smaller(figure)
+    headings = [text for ax in figure.axes for text in _headings(ax)]
+    for text in headings:
+        text.set_visible(False)  # before they are broken, long ones would leave the panels no room
     figure.draw_without_rendering()
     if width < NARROW:
         for ax in list(figure.axes):
@@ -71,6 +75,8 @@ def fit(figure: Any, width: float) -> None:
     for legend in list(figure.legends):
         _fewer_columns(figure, legend)
     figure.draw_without_rendering()
+    for text in headings:
+        text.set_visible(True)
     for ax in figure.axes:
         _broken_titles(figure, ax)
         _label(figure, ax)
@@ -83,11 +89,7 @@ def fit(figure: Any, width: float) -> None:
 
 def _flow(figure: Any, shrunk: float, height: float) -> float:
     """Put panels into fewer columns, row by row; the height that they then need."""
-    panels = [
-        ax
-        for ax in figure.axes
-        if ax.get_subplotspec() is not None and ax.get_subplotspec().get_topmost_subplotspec() == ax.get_subplotspec()
-    ]
+    panels = [ax for ax in figure.axes if _own_place(ax) and (ax.axison or ax.images)]
     if len(panels) < 2:
         return height
     rows, before = panels[0].get_gridspec().get_geometry()
@@ -107,6 +109,12 @@ def _flow(figure: Any, shrunk: float, height: float) -> float:
         if len(ax.get_shared_x_axes().get_siblings(ax)) > 1:
             ax.tick_params(labelbottom=place + columns >= len(panels))
     return lines * own * (PANEL if lines > 1 else 1)
+
+
+def _own_place(ax: Any) -> bool:
+    """Whether axes are a panel of the figure's grid: no colour bar, and no part of a panel."""
+    spec = ax.get_subplotspec()
+    return spec is not None and spec.get_topmost_subplotspec() == spec
 
 
 def _smaller(figure: Any) -> None:
@@ -186,16 +194,21 @@ def _parts(legend: Any, axes: Any) -> tuple[list[Any], list[str], dict[str, Any]
 
 def _broken_titles(figure: Any, ax: Any) -> None:
     """Titles end before the next panel, or the edge."""
-    from matplotlib.text import Text
-
     box = ax.get_window_extent()
     right = [other.get_window_extent().x0 for other in figure.axes if other.get_subplotspec() is not None]
     end = (
         min([x for x in right if x > box.x0 + 0.5 * box.width], default=figure.get_size_inches()[0] * figure.dpi)
         - SPARE * figure.dpi
     )
-    for text in (child for child in ax.get_children() if isinstance(child, Text) and child not in ax.texts):
+    for text in _headings(ax):
         _broken(text, end - box.x0)
+
+
+def _headings(ax: Any) -> list[Any]:
+    """The titles of axes: their texts that nobody put there."""
+    from matplotlib.text import Text
+
+    return [child for child in ax.get_children() if isinstance(child, Text) and child not in ax.texts]
 
 
 def _label(figure: Any, ax: Any) -> None:

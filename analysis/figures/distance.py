@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.figures.style import CLASS_COLOURS, CLASS_MARKERS
+from analysis.figures.style import AFTER, CLASS_COLOURS, CLASS_MARKERS
 
 PANELS = (
     ("cosine", "raw cosine distance"),
@@ -40,10 +40,10 @@ def draw_distance(axes: Any, distance: Mapping[str, Any], classes: list[str], si
             row = own[name]
             if row["low"] is not None and row["high"] is not None:
                 ends = [row["before"] + row["low"], row["before"] + row["high"]]
-                ax.plot(ends, [y, y], color="#56B4E9", lw=5, alpha=0.45, solid_capstyle="butt")
+                ax.plot(ends, [y, y], color=AFTER, lw=5, alpha=0.3, solid_capstyle="butt")
             ax.annotate("", (row["after"], y), (row["before"], y), arrowprops={"arrowstyle": "->", "color": "#333333", "lw": 1})
             ax.plot(row["before"], y, "o", color="#555555", mfc="white")
-            ax.plot(row["after"], y, "P", color="#0072B2")
+            ax.plot(row["after"], y, "P", color=AFTER)
         if measure == "margin":
             ax.axvline(0, color="#999999", lw=0.9, ls=":")
         ax.set_title(title, fontsize=8.5)

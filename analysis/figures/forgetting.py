@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from analysis.figures.style import arms_in_order, colour
+from analysis.figures.style import arms_in_order, colour, hatch
 from stimuli.tables import Table
 
-HATCHES = ("", "////", "....", "xxxx", "\\\\\\\\", "++++")
 BEFORE, BASE = "#D9D9D9", "base"
 
 
@@ -42,7 +41,7 @@ def draw_forgetting(ax: Any, rows: Table) -> None:
             if arm not in own:
                 continue
             row, x = own[arm], number - 0.4 + (place + 1.5) * wide
-            ax.bar(x, row["after"], wide, color=colour(arm), edgecolor="white", lw=0.6, hatch=HATCHES[place % len(HATCHES)],
+            ax.bar(x, row["after"], wide, color=colour(arm), edgecolor="white", lw=0.6, hatch=hatch(arm),
                    label=f"after: {arm}" if not number else None)  # fmt: skip
             low, high = row["before"] + row["low"], row["before"] + row["high"]
             ax.plot([x, x], [low, high], color="#222222", lw=1.1, zorder=4)

@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 
 from analysis.figures.files import Made, Plan, bound, canvas
-from analysis.figures.style import COLOURS
+from analysis.figures.style import AFTER, COLOURS
 from analysis.figures.survival import shown_ticks
 from stimuli.tables import Table
 
 ALIKE = (
-    ("cka", "CKA", "#0072B2", "o", "-"),
+    ("cka", "CKA", "#000000", "o", "-"),
     ("mutual_knn", "mutual neighbours", "#D55E00", "s", "-"),
-    ("mutual_knn_others", "… of other references", "#E69F00", "D", "-"),
+    ("mutual_knn_others", "… of other references", "#CC79A7", "D", "-"),
     ("procrustes", "Procrustes distance", "#555555", "^", "--"),
 )
 """Measures of two models: key, label, colour, marker, line."""
 OWN = (("effective_rank", "effective rank"), ("participation_ratio", "participation ratio"), ("modality_gap", "modality gap"))
 """Measures of one model."""
-MODELS = (("before", COLOURS["base"], "o", "-"), ("after", COLOURS["vision"], "s", "--"))
+MODELS = (("before", COLOURS["base"], "o", "-"), ("after", AFTER, "s", "--"))
 ACROSS = (
     ("overlap", "neighbours kept"),
     ("overlap_others", "… of other references"),

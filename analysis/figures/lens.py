@@ -12,7 +12,7 @@ from analysis.figures.maps import COLOURS, OUTLINE
 from stimuli.errors import InputError
 from stimuli.tables import Table
 
-POSITIONS: Mapping[str, tuple[str, str]] = {"image": ("#0072B2", "o"), "image max": ("#E69F00", "^"), "last": ("#009E73", "s")}
+POSITIONS: Mapping[str, tuple[str, str]] = {"image": ("#D55E00", "o"), "image max": ("#CC79A7", "^"), "last": ("#000000", "s")}
 """Colour and marker."""
 MEASURES: Mapping[str, tuple[str, str, bool]] = {
     "rank": ("right word: median rank in vocabulary", "rank_control", True),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.figures.style import MARKERS, arms_in_order, colour
+from analysis.figures.style import arms_in_order, look
 from stimuli.tables import Table
 
 BUDGETS = {"steps": "equal steps", "parameters": "equal parameters", "seconds": "equal time"}
@@ -66,10 +66,12 @@ def draw_rates(axes: Any, rows: Table) -> None:
             own = sorted(
                 (row for row in rows if (row["component"], row["budget"]) == (name, budget)), key=lambda row: row["rate"]
             )
-            style = {"color": colour(name), "marker": MARKERS.get(name, "o")}
+            style = look(name)
             ax.plot([row["rate"] for row in own], [_number(row["loss"]) for row in own], mfc="white", label=name, **style)
             ax.plot(
-                [row["rate"] for row in own if row["chosen"]], [row["loss"] for row in own if row["chosen"]], ls="", **style
+                [row["rate"] for row in own if row["chosen"]],
+                [row["loss"] for row in own if row["chosen"]],
+                **{**style, "ls": ""},
             )
         ax.set_xscale("log")
         ax.xaxis.set_minor_formatter("")  # a narrow range would label every minor tick, one over the other

@@ -113,8 +113,8 @@ def draw_dimension(ax: Any, rows: Rows, d: int | None = None) -> None:
     site_axis(ax, sites)
     same = "the common dimension" if d is None else f"{d} dimensions"
     curve(ax, x, sites, "score", "#222222", "own dimension (95 % interval)")
-    curve(ax, x, sites, "pca", COLOURS["vision"], f"{same}: principal components", ls="--", marker="s", lw=1.2)
-    curve(ax, x, sites, "random", COLOURS["projector"], f"{same}: random projection", ls=":", marker="^", lw=1.4)
+    curve(ax, x, sites, "pca", "#D55E00", f"{same}: principal components", ls="--", marker="s", lw=1.2)
+    curve(ax, x, sites, "random", "#CC79A7", f"{same}: random projection", ls=":", marker="^", lw=1.4)
     ax.set_ylim(0, 1.12)
     ax.set_ylabel("balanced accuracy")
     ax.set_title("The same at equal dimension")

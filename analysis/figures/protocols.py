@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.figures.style import CLASS_COLOURS, percent_axis
+from analysis.figures.style import PLAIN, percent_axis
 
 Entry = Mapping[str, Any]
 
@@ -20,7 +20,7 @@ def draw_protocols(ax: Any, entries: Mapping[str, Entry]) -> None:
     names = list(entries)
     for y, entry in enumerate(entries.values()):
         value, low, high = (entry[key] for key in ("balanced_accuracy", "balanced_low", "balanced_high"))
-        ax.errorbar([value], [y], xerr=_arms(value, low, high), color=CLASS_COLOURS[0], marker="o", capsize=2.5,
+        ax.errorbar([value], [y], xerr=_arms(value, low, high), color=PLAIN, marker="o", capsize=2.5,
                     label=_once(ax, "balanced accuracy"))  # fmt: skip
         if entry["unparsed"] > 0:
             ax.plot([entry["unparsed"]], [y], color="#888888", marker="x", ls="", zorder=4, label=_once(ax, "unparsed"))
@@ -48,7 +48,7 @@ def draw_controls(axes: Any, entry: Entry) -> None:
     )
     for ax, (key, low, high, title) in zip(axes, columns, strict=True):
         for y, row in enumerate(rows):
-            _bar(ax, y, row[key], row[low], row[high], CLASS_COLOURS[0] if y else "#555555")
+            _bar(ax, y, row[key], row[low], row[high], PLAIN if y else "#999999")
         _share_axis(ax, title)
     axes[0].axvline(entry["chance"], color="#000000", lw=0.9, ls=":")
     side, gap = ("left", 3) if entry["chance"] < 0.6 else ("right", -3)
@@ -71,7 +71,7 @@ def draw_accuracy_by(ax: Any, rows: Sequence[Entry], key: str, chance: float) ->
     """
     for y, row in enumerate(rows):
         arms = _arms(row["accuracy"], row["low"], row["high"])
-        ax.errorbar([row["accuracy"]], [y], xerr=arms, color=CLASS_COLOURS[0], marker="o", ms=4, capsize=2,
+        ax.errorbar([row["accuracy"]], [y], xerr=arms, color=PLAIN, marker="o", ms=4, capsize=2,
                     mfc="white" if arms is None else None)  # fmt: skip
         ax.annotate(str(row["n"]), (1.02, y), xycoords=("axes fraction", "data"), fontsize=6, va="center", color="#555555")
     ax.axvline(chance, color="#999999", lw=0.9, ls=":")
@@ -92,7 +92,7 @@ def draw_shares(ax: Any, rows: Sequence[Entry], title: str) -> None:
         title: of the axes.
     """
     for y, row in enumerate(rows):
-        _bar(ax, y, row["share"], row["low"], row["high"], CLASS_COLOURS[0])
+        _bar(ax, y, row["share"], row["low"], row["high"], PLAIN)
         if row.get("chance") is not None:
             ax.plot([row["chance"]] * 2, [y - 0.4, y + 0.4], color="black", ls=":", lw=1.2)
             ax.set_xlabel("dotted: by chance", fontsize=7.5)

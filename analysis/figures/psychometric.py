@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.figures.style import colour, percent_axis
+from analysis.figures.style import PLAIN, percent_axis
 
 COLUMNS = 5
 SHADE = "#D55E00"
@@ -69,7 +69,7 @@ def _panel(ax: Any, row: Mapping[str, Any], entry: Mapping[str, Any], most: int)
     if curve:
         ax.plot(curve["x"], curve["p"], color="#333333", lw=1.2, ls="-" if row["threshold"] is not None else "--")
     x, y, areas = ([scale * point[key] for point in points] for key, scale in (("x", 1), ("share", 1), ("n", 28 / most)))
-    ax.scatter(x, y, areas, color=colour("vision"), lw=0, alpha=0.8, zorder=3)
+    ax.scatter(x, y, areas, color=PLAIN, lw=0, alpha=0.8, zorder=3)
     if row["threshold"] is not None:
         _threshold(ax, row, curve)
     ax.set_title("\n".join(textwrap.wrap(row["type"].replace("_", " ").replace("+", " + "), 24)), fontsize=6.5)

@@ -1,4 +1,4 @@
-"""One colour, marker and order per component and class everywhere (Okabe and Ito's palette)."""
+"""One colour, marker, line, hatch and order per component and class everywhere (Okabe and Ito's palette)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,13 @@ MARKERS: Mapping[str, str] = {
     "input": "X", "vision": "o", "vision+constraint": "P", "projector": "D", "llm": "s", "answer": "*", "base": "h",
     "baseline": "^",
 }  # fmt: skip
+LINES: Mapping[str, Any] = {
+    "vision": "-", "vision+constraint": (0, (6, 1, 1, 1)), "projector": (0, (4, 1.5)), "llm": (0, (1, 1)), "base": (0, (8, 2)),
+}  # fmt: skip
+"""Dashes of curves that lie over each other, so that they are told apart in grey as well."""
+HATCHES: Mapping[str, str] = {"vision": "////", "vision+constraint": "xxxx", "projector": "....", "llm": "\\\\\\\\", "base": ""}
+PLAIN, AFTER = "#44546A", "#D55E00"
+"""Of what is not of a component: the only series of a figure, and the model after tuning, whatever was tuned."""
 ARMS = ("base", "projector", "llm", "vision", "vision+constraint")
 """Order of the arms that every exam has; others follow."""
 CLASS_COLOURS = ("#0072B2", "#D55E00", "#E6B800", "#009E73", "#CC79A7", "#56B4E9", "#8B5A2B", "#000000", "#7F7F7F")
@@ -43,6 +50,16 @@ def arms_in_order(names: Iterable[str]) -> list[str]:
 def colour(name: str) -> str:
     """The colour of a component, arm or kind of point."""
     return COLOURS.get(name, COLOURS["base"])
+
+
+def look(name: str) -> dict[str, Any]:
+    """Colour, marker and dashes of a curve of a component or arm."""
+    return {"color": colour(name), "marker": MARKERS.get(name, "o"), "ls": LINES.get(name, "-.")}
+
+
+def hatch(name: str) -> str:
+    """The hatch of a component's or arm's bars."""
+    return HATCHES.get(name, "++++")
 
 
 def errorbar(ax: Any, x: Any, value: float, low: float, high: float, name: str, **options: Any) -> None:

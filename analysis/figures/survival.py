@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.figures.style import COLOURS, colour, errorbar, percent_axis, reference_lines
+from analysis.figures.style import COLOURS, colour, errorbar, look, percent_axis, reference_lines
 
 Rows = Sequence[Mapping[str, Any]]
 ORDER = ("input", "vision", "projector", "llm")
@@ -84,13 +84,15 @@ def draw_survival_arms(ax: Any, survival: Mapping[str, Any], tuning: Mapping[str
     order = [row["site"] for row in rows]
     x = np.arange(len(order))
     site_axis(ax, rows, "answer")
+    drawn: list[str] = []
     for name, own in {"base": rows, **survival["arms"]}.items():
         scores = {row["site"]: row["score"] for row in own}
-        style = "-" if name in ("base", "vision+constraint") else "--"
-        ax.plot(x, [scores.get(site, np.nan) for site in order], color=colour(name), ls=style, lw=1.5)
+        ax.plot(x, [scores.get(site, np.nan) for site in order], **{**look(name), "marker": ""})
         entry = tuning["base"] if name == "base" else tuning["arms"][name]
-        errorbar(ax, len(order) + 0.1, entry["balanced_accuracy"], entry["balanced_low"], entry["balanced_high"], name,
-                 ls=style, label=name)  # fmt: skip
+        bounds = entry["balanced_accuracy"], entry["balanced_low"], entry["balanced_high"]
+        errorbar(ax, len(order) - 0.2 + 0.2 * len(drawn), *bounds, name, ls="")
+        drawn.append(name)
+        ax.plot([], [], **look(name), label=name)
     reference_lines(ax, survival["chance"], survival["majority"])
     ax.set_ylim(0, 1.12)
     ax.set_ylabel("balanced accuracy, distortion class")

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from analysis.figures.style import percent_axis
+from analysis.figures.style import PLAIN, percent_axis
 
 Entry = Mapping[str, Any]
 PANELS = ("divergence", "information", "residuals")
 BARS = (
     ("plug_in", "plug-in", "#DDDDDD", ""),
     ("permuted", "permuted", "#999999", "////"),
-    ("corrected", "corrected", "#0072B2", ""),
+    ("corrected", "corrected", PLAIN, ""),
 )
 
 
@@ -60,13 +60,13 @@ def draw_spread(ax: Any, entry: Entry) -> None:
             lw=0.5,
             label="truth" + apart["truth"],
         )
-    ax.barh(y, [row["share"] for row in rows], 0.42, color="#0072B2", label="answers")
+    ax.barh(y, [row["share"] for row in rows], 0.42, color=PLAIN, label="answers")
     for place, row in zip(y, rows, strict=True):
         if _known(row["low"]):
             ax.plot([row["low"], row["high"]], [place, place], color="black", lw=0.9, solid_capstyle="butt")
     if "prior" in apart:
         ax.plot(
-            [row["prior"] for row in rows], y, "D", color="#E69F00", mec="black", mew=0.5, ms=4, label="prior" + apart["prior"]
+            [row["prior"] for row in rows], y, "D", color="#D55E00", mec="black", mew=0.5, ms=4, label="prior" + apart["prior"]
         )
     ax.axvline(rows[0]["uniform"], color="#555555", lw=0.9, ls=":", label="uniform" + apart["uniform"])
     ax.set_yticks(y, [_plain(row["answer"]) for row in rows], fontsize=7.5 if len(rows) < 16 else 6)
@@ -127,9 +127,9 @@ def draw_residuals(ax: Any, rows: Sequence[Entry]) -> None:
         own = [(y, row) for y, row in enumerate(ordered) if _known(row["residual"]) and (row["p_holm"] < 0.05) == sure]
         for y, row in own:
             if _known(row["low"]):
-                ax.plot([row["low"], row["high"]], [y, y], color="#0072B2", lw=1.1, solid_capstyle="butt")
+                ax.plot([row["low"], row["high"]], [y, y], color=PLAIN, lw=1.1, solid_capstyle="butt")
         points = [row["residual"] for _, row in own], [y for y, _ in own]
-        ax.plot(*points, "o", color="#0072B2", mfc="#0072B2" if sure else "white", label=label)
+        ax.plot(*points, "o", color=PLAIN, mfc=PLAIN if sure else "white", label=label)
     for y, row in enumerate(ordered):
         if not _known(row["residual"]):
             ax.text(
@@ -160,7 +160,7 @@ def draw_templates(ax: Any, entry: Entry, most: int = 8, width: int = 76) -> Non
     """
     rows = entry["templates"][:most]
     y = np.arange(len(rows))
-    ax.barh(y + 0.3, [row["share"] for row in rows], 0.28, color="#0072B2")
+    ax.barh(y + 0.3, [row["share"] for row in rows], 0.28, color=PLAIN)
     longest = max((row["share"] for row in rows), default=1.0)
     for place, row in zip(y, rows, strict=True):
         text = textwrap.shorten(row["template"] or "(nothing is said)", 2 * width - 8, placeholder=" …")

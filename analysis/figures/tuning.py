@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from analysis.figures.style import MARKERS, arms_in_order, colour, percent_axis
+from analysis.figures.style import MARKERS, arms_in_order, colour, look, percent_axis
 
 COLUMNS = (
     ("balanced_accuracy", "balanced_low", "balanced_high", "distortion answers"),
@@ -60,7 +60,7 @@ def draw_training(ax: Any, tuning: Mapping[str, Any]) -> None:
             width = max(1, len(history) // 10)
             losses = [row["answer"] for row in history]
             smooth = [sum(losses[max(0, i - width + 1) : i + 1]) / (i + 1 - max(0, i - width + 1)) for i in range(len(losses))]
-            ax.plot([row["step"] for row in history], smooth, color=colour(name), label=name)
+            ax.plot([row["step"] for row in history], smooth, **{**look(name), "marker": ""}, label=name)
     ax.set_xlabel("step")
     ax.set_ylabel("loss of the answer, nats per token")
     ax.set_title("Training curves")
