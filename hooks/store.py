@@ -343,7 +343,7 @@ def damaged_recipe(path: Path) -> bool:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return records.CRC in found or found.get("format", 1) not in (1, 2)
-    except (ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError):
         return True
 
 

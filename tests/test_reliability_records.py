@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hooks import records
@@ -27,6 +27,7 @@ def filled(folder: Path) -> Path:
     return path
 
 
+@settings(deadline=None, max_examples=60)
 @given(at=st.integers(0, 10**6), bit=st.integers(0, 7))
 def test_no_flipped_bit_of_a_row_goes_unnoticed(tmp_path_factory: pytest.TempPathFactory, at: int, bit: int) -> None:
     path = filled(tmp_path_factory.mktemp("rows"))
@@ -38,6 +39,7 @@ def test_no_flipped_bit_of_a_row_goes_unnoticed(tmp_path_factory: pytest.TempPat
     assert records.unsound(path)  # also the line end behind the last row
 
 
+@settings(deadline=None, max_examples=60)
 @given(at=st.integers(0, 10**6), bit=st.integers(0, 7))
 def test_no_flipped_bit_of_a_file_goes_unnoticed(tmp_path_factory: pytest.TempPathFactory, at: int, bit: int) -> None:
     path = records.write(tmp_path_factory.mktemp("file") / "a.json", {"rows": ROWS, "format": 3})

@@ -3,7 +3,7 @@
 python -m benchmarks.reliability.damage            # 2,000 places; writes the section of docs/reliability.md
 python -m benchmarks.reliability.damage --quick
 
-A store of two parts, one finished and one whose process was killed, is copied, damaged at one place, and then verified, read in every
+A store of three parts, one of a process that was killed, is copied, damaged at one place, and then verified, read in every
 way that there is, repaired, and extracted again. The extraction is one of numbers that are known beforehand, so no model is needed.
 """
 
@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from benchmarks.reliability.page import arguments, table, written
-from hooks import manifest, records, shards
+from hooks import manifest, records, writer
 from hooks.damage import damages
 from hooks.ragged import Ragged
 from hooks.repair import repair
@@ -68,11 +68,15 @@ def extracted(folder: Path, ids: Sequence[str], close: bool = True) -> int:
 
 
 def original(folder: Path) -> Path:
-    """The store: half of it by a run that ended, half by one that was killed before its end."""
-    extracted(folder, IDS[: COUNT // 2])
+    """The store: a third of it by a run whose files were put together, a third by one whose were not, a third by one that was killed."""
+    third = COUNT // 3
+    extracted(folder, IDS[:third])
+    large, writer.LARGE = writer.LARGE, 0
+    extracted(folder, IDS[third : 2 * third])
+    writer.LARGE = large
     child = os.fork()
     if not child:
-        extracted(folder, IDS[COUNT // 2 :], close=False)
+        extracted(folder, IDS[2 * third :], close=False)
         os._exit(0)
     os.waitpid(child, 0)
     return folder
@@ -250,20 +254,19 @@ def trial(
 
 
 @contextmanager
-def small_files() -> Iterator[None]:
-    """Several shards for few numbers, and no wait for the disk, which has nothing to do with what is asked here."""
-    bytes, fsync = shards.BYTES, os.fsync
-    shards.BYTES, os.fsync = 4096, lambda _: None
+def no_waiting() -> Iterator[None]:
+    """Without a wait for the disk, which has nothing to do with what is asked here."""
+    fsync, os.fsync = os.fsync, lambda _: None
     try:
         yield
     finally:
-        shards.BYTES, os.fsync = bytes, fsync
+        os.fsync = fsync
 
 
 def trials(count: int, seed: int = 0) -> list[dict[str, Any]]:
     """``count`` places, the kinds of damage in turn."""
     rng, memory = random.Random(seed), Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as place, small_files():
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as place, no_waiting():
         source = original(Path(place) / "original")
         before = set(map(str, damages(source)))
         return [trial(KINDS[i % len(KINDS)], rng, source, Path(place), before) for i in range(count)]
@@ -314,8 +317,8 @@ def main() -> None:
     lines = [
         "## Damaged activations",
         "",
-        f"Command: `python -m benchmarks.reliability.damage`. A store of {COUNT} stimuli at two sites in two parts, one finished, one "
-        f"killed before its end, damaged at {count:,} random places, one at a time. `noticed`: by `snellen verify`, which names the file "
+        f"Command: `python -m benchmarks.reliability.damage`. A store of {COUNT} stimuli at two sites in three parts, of which one "
+        f"was killed before its end, damaged at {count:,} random places, one at a time. `noticed`: by `snellen verify`, which names the file "
         "(and the stimuli, where it is a shard). `read`: what comes of opening the store and reading every number of it in every way: "
         "refused; whole, because what is damaged is not what is read; fewer stimuli than there were, all numbers right; a wrong number. "
         "`mended`: after `snellen repair` and the same extraction everything is as it was; `recomputed`: stimuli on average, of "

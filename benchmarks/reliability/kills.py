@@ -1,0 +1,375 @@
+"""Runs that are stopped at random moments, in every way there is, and gone on with: is anything lost, or done twice.
+
+python -m benchmarks.reliability.kills            # 108 strikes; writes the section of docs/reliability.md
+python -m benchmarks.reliability.kills --quick
+
+Every run is a process of its own, forked from one that holds the model, so that a strike may fall anywhere. It is struck until it dies,
+run again and struck again, and at last run to its end; what is then on disk is compared with an uninterrupted run's. A full disk and one
+that becomes read-only are small file systems in memory of their own, where this user may mount them; without that right they are left out.
+A network file system's rename is one that copies half of the file and is then cut off, without hard links.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.reliability.page import arguments, table, written
+from hooks import records
+from hooks.compact import manifest
+from hooks.store import Store
+from stimuli.errors import InputError
+
+TASKS = ("extract", "ask", "tune", "exam")
+SITES = ("vision.2", "projector", "llm.1")
+EXAM: dict[str, Any] = {
+    "references": 6, "train_references": 4, "steps": 6, "batch_size": 4, "levels": (5,), "n_boot": 20, "folds": 2, "arms": ("projector",),
+    "interview": "off", "cause": 0, "plane": "pca", "random_baseline": False, "progress": False, "device": "cpu",
+}  # fmt: skip
+TIMES = {"seconds", "started", "finished", "command", "hostname", "host", "resources"}
+"""Of results: what no two runs have in common."""
+REFUSED = 7
+"""How a run ends that says in words what stopped it."""
+
+
+@dataclass
+class Task:
+    """One kind of run."""
+
+    name: str
+    run: Callable[[Path], Any]
+    """Into a folder."""
+    result: Callable[[Path], Any]
+    """What is on disk, as something that can be compared; raises AssertionError where something is there twice."""
+    strikes: int
+    """How many of each kind."""
+    whole: Any = None
+    seconds: float = 0.0
+    size: int = 0
+    """Bytes of a finished run."""
+
+
+@dataclass
+class Fault:
+    """One way to stop a run."""
+
+    name: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+
+
+# ---- the runs, and what they leave -----------------------------------------------------------------------------------
+
+
+def tasks(work: Path, strikes: Sequence[int]) -> list[Task]:
+    """The four kinds of run, on the embedded model and a handful of stimuli, each ended once without a strike."""
+    from hooks.asks import Ask
+    from hooks.extract import extract
+    from hooks.respond import respond
+    from snellen import examination
+    from snellen.models import load
+    from snellen.runs import exam
+    from stimuli.sets import exam_set
+    from tuning.tune import tune
+
+    torch.set_num_threads(1)
+    mllm = load("embedded", device="cpu")
+    shown, train = exam_set(4, levels=(3, 5), measure=False), exam_set(3, levels=(5,), split="train", measure=False)
+    asks = [Ask("what", "What is wrong with this image?", max_new_tokens=4), Ask("blur", "Is it blurred?", ("yes", "no"))]
+    quiet: dict[str, Any] = {"progress": False}
+
+    def examined(out: Path) -> None:
+        examination.written = lambda *_: {}  # figures are drawn from what is compared here
+        exam("embedded", out, **EXAM)
+
+    made = [
+        Task("extract", lambda out: extract(mllm, shown, SITES, out=out, batch_size=2, **quiet), _stored, strikes[0]),
+        Task("ask", lambda out: respond(mllm, shown, asks, out, batch_size=2, **quiet), _answered, strikes[1]),
+        Task("tune", lambda out: tune(mllm, train, "projector", steps=16, batch_size=4, replay_images=2, checkpoint_every=2, out=out, **quiet),
+             _tuned, strikes[2]),
+        Task("exam", examined, _examined, strikes[3]),
+    ]  # fmt: skip
+    for task in [task for task in made if task.strikes]:
+        folder = work / f"{task.name}-whole"
+        if task.name != "exam":  # what is imported and made at first use, once for all processes
+            task.run(work / f"{task.name}-first")
+        start = time.monotonic()
+        code = child(partial(task.run, folder))
+        assert code == 0, f"the uninterrupted {task.name} failed"
+        task.seconds, task.whole = time.monotonic() - start, task.result(folder)
+        task.size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        print(f"{task.name}: {task.seconds:.1f} s, {task.size / 1e3:.0f} kB", file=sys.stderr)
+    return made
+
+
+def _stored(folder: Path) -> Any:
+    """Every row of every site by stimulus."""
+    store = Store(folder)
+    assert store.verify() == [], store.verify()
+    lines = [id for part in manifest.all_parts(folder) for line in manifest.lines(part) for id in line.ids]
+    assert len(lines) == len(set(lines)), "a stimulus is there twice"
+    found = {}
+    for site in store.sites:
+        rows = store.read(site)
+        found[site] = {id: _digest(rows.of(id).tobytes()) for id in sorted(store.ids)}
+    return found
+
+
+def _answered(folder: Path) -> Any:
+    rows = [row for path in folder.glob("answers-*.jsonl") for row in records.read(path) if "key" in row]
+    assert len({row["key"] for row in rows}) == len(rows), "a question was asked twice"
+    return sorted(json.dumps(row, sort_keys=True) for row in rows)
+
+
+def _tuned(folder: Path) -> Any:
+    record = json.loads((folder / "tuning.json").read_text())
+    assert not (folder / "checkpoint.safetensors").exists()
+    return [_digest((folder / "component.safetensors").read_bytes()), _timeless(record)]
+
+
+def _examined(folder: Path) -> Any:
+    for store in (folder / "activations").iterdir():
+        _stored(store)
+    for book in (folder / "answers").iterdir():
+        _answered(book)
+    return _timeless(json.loads((folder / "results.json").read_text()))
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _timeless(item) for key, item in value.items() if key not in TIMES}
+    return [_timeless(item) for item in value] if isinstance(value, list) else value
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+# ---- the strikes -----------------------------------------------------------------------------------------------------
+
+
+def child(work: Callable[[], Any], strike: Callable[[int], None] = lambda pid: None) -> int:
+    """Run something in a forked process and do something to it; its exit status, negative for a signal."""
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
+            work()
+            code = 0
+        except (InputError, KeyboardInterrupt, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in (28, 30):  # no space, read-only
+                traceback.print_exc()
+            code = REFUSED
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+    try:
+        strike(pid)
+    finally:
+        status = os.waitpid(pid, 0)[1]
+    return os.waitstatus_to_exitcode(status)
+
+
+def signalled(number: int, task: Task, folder: Path, rng: random.Random) -> int:
+    """A signal at a moment drawn from all of a run."""
+
+    def strike(pid: int) -> None:
+        time.sleep(rng.uniform(0, task.seconds))
+        os.kill(pid, number)
+
+    return child(partial(task.run, folder), strike)
+
+
+def full(task: Task, folder: Path, rng: random.Random) -> int:
+    """A file system that is too small: its free space is drawn from what a run needs."""
+    with _mounted(folder, f"size={4096 * (2 + rng.randrange(max(1, task.size // 4096)))}"):
+        return child(partial(task.run, folder))
+
+
+def read_only(task: Task, folder: Path, rng: random.Random) -> int:
+    """A file system that becomes read-only at a moment drawn from all of a run."""
+
+    def strike(pid: int) -> None:
+        time.sleep(rng.uniform(0, task.seconds))
+        while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if not subprocess.run(["mount", "-o", "remount,ro", folder], stderr=subprocess.DEVNULL).returncode:
+                return  # it is refused while a file is open for writing
+            time.sleep(0.001)
+
+    with _mounted(folder, "size=1g"):
+        return child(partial(task.run, folder), strike)
+
+
+@contextmanager
+def _mounted(folder: Path, how: str) -> Iterator[None]:
+    """A file system in memory for what a folder holds; afterwards the folder holds what is left."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held = folder.with_name(f"{folder.name}-held")
+    shutil.copytree(folder, held)
+    used = sum(-(-path.stat().st_size // 4096) + 1 for path in held.rglob("*")) * 4096
+    option = f"size={used + int(how[5:])}" if how[5:].isdigit() else how
+    subprocess.run(["mount", "-t", "tmpfs", "-o", option, "tmpfs", folder], check=True)
+    try:
+        shutil.copytree(held, folder, dirs_exist_ok=True)
+        shutil.rmtree(held)
+        yield
+        shutil.copytree(folder, held)
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+    shutil.rmtree(folder)
+    held.rename(folder)
+
+
+def torn(task: Task, folder: Path, rng: random.Random) -> int:
+    """A rename that copies, cut off half-way, and no hard links: as a network file system may do."""
+    left = rng.randrange(1, 12)
+
+    def rename(source: Any, target: Any, *_: Any, **__: Any) -> None:
+        nonlocal left
+        left -= not Path(source).is_dir()
+        if Path(source).is_dir() or left > 0:
+            return real(source, target)
+        data = Path(source).read_bytes()
+        Path(target).write_bytes(data[: rng.randrange(len(data))])
+        os._exit(REFUSED)
+
+    def link(*_: Any, **__: Any) -> None:
+        raise OSError(95, "Operation not supported")
+
+    def work() -> None:
+        os.replace, os.rename, os.link = rename, rename, link  # type: ignore[assignment]
+        task.run(folder)
+
+    real = os.replace
+    return child(work)
+
+
+def faults() -> dict[str, Callable[[Task, Path, random.Random], int]]:
+    """The ways to stop a run."""
+    return {
+        "SIGKILL": partial(signalled, signal.SIGKILL),
+        "SIGTERM": partial(signalled, signal.SIGTERM),
+        "Ctrl-C": partial(signalled, signal.SIGINT),
+        "rename torn": torn,
+        **({"disk full": full, "read-only": read_only} if _may_mount() else {}),
+    }
+
+
+def _may_mount() -> bool:
+    with tempfile.TemporaryDirectory() as place:
+        done = subprocess.run(["mount", "-t", "tmpfs", "tmpfs", place], capture_output=True).returncode == 0
+        return done and subprocess.run(["umount", place]).returncode == 0
+
+
+def struck(
+    task: Task, name: str, fault: Callable[[Task, Path, random.Random], int], work: Path, rng: random.Random
+) -> dict[str, Any]:
+    """Strike a kind of run in one way as often as its number says, begin anew whenever it came to its end, and compare at last.
+
+    Returns:
+        ``strikes`` that fell while it ran, ``states`` of the folder that they left, ``ends`` compared and how many were the ``same``, and
+        what else is wrong.
+    """
+    found: dict[str, Any] = {"task": task.name, "fault": name, "strikes": 0, "ends": 0, "same": 0, "wrong": []}
+    states: set[Any] = set()
+    folder = work / f"{task.name}-{name.replace(' ', '-')}"
+    for _ in range(task.strikes * 6):
+        if found["strikes"] == task.strikes:
+            break
+        code = fault(task, folder, rng)
+        if code:
+            found["strikes"] += 1
+            states.add(_state(folder))
+            if code == 1:
+                found["wrong"].append("ended in a traceback")
+        if not code or rng.random() < 0.2:
+            _ended(task, folder, found)
+    _ended(task, folder, found)
+    return {**found, "states": len(states)}
+
+
+def _ended(task: Task, folder: Path, found: dict[str, Any]) -> None:
+    """Run to the end, compare, and begin anew."""
+    code = child(partial(task.run, folder))
+    found["ends"] += 1
+    try:
+        assert code == 0, f"the last run ended with {code}"
+        assert task.result(folder) == task.whole, "the results differ"
+        found["same"] += 1
+    except (AssertionError, InputError, OSError, ValueError) as error:
+        found["wrong"].append(str(error)[:300])
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _state(folder: Path) -> Any:
+    return tuple(sorted(Counter(path.suffix for path in folder.rglob("*")).items())), sum(
+        path.stat().st_size for path in folder.rglob("*") if path.is_file()
+    )
+
+
+def main() -> None:
+    """Command line."""
+    parser = arguments(__doc__)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, help="all by default")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    strikes = (1, 1, 1, 0) if options.quick else (6, 5, 5, 2)
+    if options.tasks:
+        strikes = tuple(count if name in options.tasks else 0 for count, name in zip(strikes, TASKS, strict=True))
+    rng = random.Random(options.seed)
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as place:
+        known = tasks(Path(place), strikes)
+        ways = faults()
+        rows = []
+        for task in known:
+            for name, fault in ways.items() if task.strikes else ():
+                rows.append(struck(task, name, fault, Path(place), rng))
+                print(rows[-1], file=sys.stderr, flush=True)
+    sums = {key: sum(row[key] for row in rows) for key in ("strikes", "states", "ends", "same")}
+    wrong = [f"{row['task']}, {row['fault']}: {text}" for row in rows for text in row["wrong"]]
+    lines = [
+        "## Runs that are stopped",
+        "",
+        "Command: `python -m benchmarks.reliability.kills`. The embedded model and a handful of stimuli; every run is a process, struck at "
+        "a random moment, gone on with and struck again, run to its end at last and compared with an uninterrupted run: rows of "
+        "activations, answers and tuned weights to the last bit, `results.json` but for times; every stimulus and every answer there once. "
+        "`strikes` fell while the run was at work, `states` are the different ones that they left on disk, `same` of `ends` came to the "
+        "same.",
+        "",
+        *table(
+            ("run", "stopped by", "strikes", "states", "ends", "same"),
+            [
+                *([row[key] for key in ("task", "fault", "strikes", "states", "ends", "same")] for row in rows),
+                ["all", "", *sums.values()],
+            ],
+        ),
+        "",
+        *([f"Wrong: {'; '.join(wrong)}."] if wrong else ["Nothing was lost, and nothing was there twice."]),
+    ]
+    written("kills", rows, lines, options)
+    raise SystemExit(1 if wrong else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,155 @@
+"""Damage to a store: noticed wherever it falls, refused before a number comes of it, mended by what is damaged alone."""
+
+import json
+import os
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.reliability import damage
+from hooks import manifest, records
+from hooks.damage import damages, stores
+from hooks.repair import repair
+from hooks.store import CONFIG, Store
+from hooks.writer import Writer
+from stimuli.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    with damage.no_waiting():
+        return damage.original(tmp_path_factory.mktemp("store") / "original")
+
+
+@pytest.fixture
+def store(original: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(original, tmp_path / "store"))
+
+
+@pytest.mark.parametrize("kind", damage.KINDS, ids=lambda kind: kind.__name__)
+def test_no_damage_goes_unnoticed_or_unmended(kind: Any, original: Path, tmp_path: Path) -> None:
+    before = set(map(str, damages(original)))
+    assert len(before) == 1 and "its process was killed" in next(iter(before))
+    with damage.no_waiting():
+        for seed in range(3):
+            row = damage.trial(kind, random.Random(seed), original, tmp_path, before)
+            assert row["noticed"] and row["file_named"] and row["stimuli_named"] and row["mended"], row
+            assert row["read"] != "wrong" and row["recomputed"] <= damage.COUNT / 3 * (1 + (kind is damage.swap)), row
+
+
+@pytest.mark.heavy
+def test_nothing_goes_unnoticed_at_scale() -> None:
+    rows = damage.trials(400, seed=1)
+    assert all(row["noticed"] and row["file_named"] and row["stimuli_named"] and row["mended"] for row in rows)
+    assert not [row for row in rows if row["read"] == "wrong"]
+
+
+def test_a_flipped_bit_is_refused_by_the_read_that_meets_it_and_by_no_other(store: Path) -> None:
+    held = Store(store)
+    shard = sorted(store.rglob("*.safetensors"))[1]
+    data = bytearray(shard.read_bytes())
+    data[data.index(np.float32(damage.true("a", "s17")[0]).tobytes())] ^= 1
+    shard.write_bytes(data)
+    rows = held.read("a")  # nothing is looked at yet
+    assert np.array_equal(rows.of("s00"), damage.true("a", "s00"))  # lies in another file
+    for look in (lambda: rows.of("s17"), lambda: rows.values, lambda: rows.tensor, lambda: list(rows.parts)):
+        with pytest.raises(
+            InputError, match=rf"{shard.name} cannot be read .it does not match its checksum.*'s16' … 's19'.*snellen repair"
+        ):
+            look()
+    assert np.array_equal(held.read("t").of("s17"), damage.true("t", "s17"))  # the other site is whole
+    data[data.index(damage.true("t", "s17")[0, 0].tobytes())] ^= 1  # changed behind the back of a process that had looked
+    shard.write_bytes(data)
+    with pytest.raises(InputError, match="does not match its checksum"):
+        _ = Store(store).read("t").values
+
+
+def test_a_lost_line_of_a_finished_part_is_refused(store: Path) -> None:
+    part = manifest.all_parts(store)[1]
+    lines = (part / manifest.MANIFEST).read_text().splitlines(keepends=True)
+    (part / manifest.MANIFEST).write_text("".join(lines[1:]))
+    with pytest.raises(
+        InputError, match="manifest.jsonl is not what it was when the run ended: it is damaged, and stimuli may be missing"
+    ):
+        Store(store).read("a")
+    (found,) = [one for one in map(str, damages(store)) if manifest.MANIFEST in one]
+    assert "4 stimuli: 's16' … 's19'" in found
+    assert repair(store).gone == ("s16", "s17", "s18", "s19") and damage.extracted(store, damage.IDS) == 4
+    assert damage.read(store) == "whole" and damages(store) == []
+
+
+def test_a_stimulus_of_which_nothing_is_known_is_refused(store: Path) -> None:
+    path = manifest.all_parts(store)[2] / manifest.STIMULI
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    assert Store(store).metadata("s33")["reference"] == "rs33"
+    with pytest.raises(InputError, match="Nothing is known of the stimulus 's32' .*snellen repair"):
+        Store(store).metadata("s32")
+    assert any("lacks stimuli (1 stimuli: 's32')" in str(one) for one in damages(store))
+
+
+def test_the_recipe_is_written_again_from_its_copies(store: Path) -> None:
+    whole = (store / CONFIG).read_bytes()
+    for left in (whole[:50], None):
+        (store / CONFIG).unlink()
+        if left:
+            (store / CONFIG).write_bytes(left)
+        with pytest.raises(InputError, match=r"config.json is (damaged|missing).*snellen repair .* writes it again"):
+            Store(store)
+        assert stores(store.parent) == [store]
+        repair(store)
+        assert (store / CONFIG).read_bytes() == whole
+    (store / CONFIG).write_bytes(whole[:50])
+    with pytest.raises(InputError, match="another run .pool: 'none' → 'max'"):
+        Writer(store, {**damage.RECIPE, "pool": "max"})
+    Writer(store, damage.RECIPE)  # the same extraction does it, too
+    assert (store / CONFIG).read_bytes() == whole
+
+
+def test_a_repair_that_nothing_can_guide_says_so(store: Path) -> None:
+    (store / CONFIG).unlink()
+    for part in manifest.all_parts(store):
+        (part / manifest.OWNER).unlink()
+    with pytest.raises(InputError, match="0 recipes are kept.*Run the same extraction again"):
+        repair(store, force=True)
+    with pytest.raises(InputError, match="begun on another machine and never finished"):
+        repair(store)
+    with pytest.raises(InputError, match="no activations at or below"):
+        stores(store / "parts" / "nowhere")
+
+
+def test_a_repair_leaves_a_store_alone_that_is_being_written(store: Path) -> None:
+    damage.extracted(store, damage.IDS, close=False)
+    shard = sorted(store.rglob("*.safetensors"))[-1]
+    assert records.load(shard.parent / manifest.OWNER) is not None
+    part = manifest.all_parts(store)[2]
+    records.write(part / manifest.OWNER, {"host": os.uname().nodename, "pid": os.getpid(), "recipe": {}})
+    (part / manifest.SEAL).unlink(missing_ok=True)
+    next(part.glob("*.safetensors")).unlink()
+    with pytest.raises(InputError, match="still being written by a process"):
+        repair(store)
+
+
+def test_a_rename_that_is_a_copy_cut_short_is_noticed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = os.replace
+
+    def torn(source: Any, target: Any) -> None:
+        real(source, target)
+        if str(target).endswith(".safetensors"):
+            os.truncate(target, 100)
+
+    monkeypatch.setattr(os, "replace", torn)
+    with pytest.raises(OSError, match="renamed, it has 100 of"):
+        damage.extracted(tmp_path / "store", damage.IDS)
+    monkeypatch.undo()
+    assert Store(tmp_path / "store").ids == ()
+
+
+def test_a_store_of_an_earlier_format_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / CONFIG).write_text(json.dumps({"format": 2, "sites": ["a"]}))
+    for look in (Store, damages, lambda folder: Writer(folder, damage.RECIPE)):
+        with pytest.raises(InputError, match="have format 2; this version of Snellen reads format 3|another run"):
+            look(tmp_path)
