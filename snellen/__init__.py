@@ -26,6 +26,7 @@ _PUBLIC = {
     "ablate": "hooks.edit",
     "steer": "hooks.edit",
     "extract": "hooks.extract",
+    "repair": "hooks.repair",
     "export": "hooks.export",
     "read_features": "hooks.foreign",
     "random_weights": "hooks.blank",
@@ -130,6 +131,7 @@ if TYPE_CHECKING:
     from hooks.export import export
     from hooks.extract import extract
     from hooks.foreign import read_features
+    from hooks.repair import repair
     from hooks.resolve import find_stages
     from hooks.respond import respond
     from probes.control_task import control_task
