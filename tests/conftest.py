@@ -1,6 +1,7 @@
 """Models shared by the tests: a small random LLaVA and a tiny random packed Qwen2-VL, saved and loaded as users would."""
 
 import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from snellen.embedded import architecture, data
 from stimuli.types import Stimulus, StimulusSet
 
 torch.set_num_threads(min(2, torch.get_num_threads()))
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background ignores it, and its children would too
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
