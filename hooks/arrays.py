@@ -65,7 +65,7 @@ def _mapped(path: Path) -> np.ndarray:
     """Memory-map an array; objects are refused, because they would have to be unpickled."""
     try:
         return np.lib.format.open_memmap(path, mode="r")
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a header is spelt as Python, and fails as that does
         raise InputError(
             f"{path} cannot be read as an array ({error}). Expected a whole .npy file as np.save writes it of numbers: no pickled objects, "
             "no archive. Save it again."

@@ -19,6 +19,8 @@ from typing import Any
 import psutil
 
 from hooks import records
+from hooks.shards import RAW
+from stimuli.errors import InputError
 
 PARTS, MANIFEST, STIMULI, SKIPPED = "parts", "manifest.jsonl", "stimuli.jsonl", "skipped.jsonl"
 OWNER, SEAL = "owner.json", "seal.json"
@@ -63,17 +65,48 @@ def all_parts(folder: Path) -> list[Path]:
 
 
 def lines(part: Path) -> list[Line]:
-    """The groups of one process that are in force."""
+    """The groups of one process that are in force.
+
+    Raises:
+        InputError: a line with a checksum that holds and contents that Snellen never writes.
+    """
     found: dict[str, Line] = {}
     for record in records.read(part / MANIFEST):
         if "ids" not in record:
             continue
+        if not _ours(record):
+            raise InputError(
+                f"{part / MANIFEST} holds a line that Snellen does not write. Expected ids, files of the same folder, and for each tensor its "
+                "file, type, shape and checksum. Do not trust the folder, or extract again into another."
+            )
         line = Line(part, tuple(record["ids"]), record["files"], record["tensors"])
         key, gone = next(iter(line.files)), set(record.get("replaces", ()))
         if gone:  # it stands where the first line that it replaces stood
             found = {key if name in gone else name: line if name in gone else one for name, one in found.items()}
         found[key] = line
     return list(found.values())
+
+
+def _ours(record: Mapping[str, Any]) -> bool:
+    """Whether a line is of the kind that is written here, its files in its own folder."""
+    ids, files, tensors, gone = (record.get(key) for key in ("ids", "files", "tensors", "replaces"))
+    return (
+        isinstance(ids, list)
+        and all(isinstance(id, str) for id in ids)
+        and isinstance(files, dict)
+        and bool(files)
+        and all(Path(name).name == name and isinstance(size, int) for name, size in files.items())
+        and isinstance(tensors, dict)
+        and all(isinstance(entry, dict) and _tensor(entry, files) for entry in tensors.values())
+        and (gone is None or isinstance(gone, list))
+    )
+
+
+def _tensor(entry: Mapping[str, Any], files: Mapping[str, Any]) -> bool:
+    """Whether a tensor is described as it is here, in one of the files."""
+    file, kind, shape, crc = (entry.get(key) for key in ("file", "dtype", "shape", "crc32"))
+    known = isinstance(file, str) and file in files and isinstance(kind, str) and kind in RAW and isinstance(crc, int)
+    return known and isinstance(shape, list) and all(isinstance(side, int) and side >= 0 for side in shape)
 
 
 def gaps(part: Path) -> list[str]:

@@ -127,7 +127,7 @@ def place(path: Path, name: str, entry: Mapping[str, Any]) -> int:
             same = found["dtype"] == entry["dtype"] and list(found["shape"]) == list(entry["shape"])
             first, last = found["data_offsets"]
             start, same = 8 + length + int(first), same and last - first == size_of(entry)
-        except (KeyError, TypeError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
             raise ValueError("its header is damaged") from error
     if not same:
         raise ValueError("its header is damaged")

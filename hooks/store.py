@@ -279,7 +279,12 @@ class Store:
 
     def _mapped(self, line: Line, name: str) -> tuple[np.ndarray, Callable[[], None]]:
         """A tensor, and what compares it with its checksum."""
-        entry = line.tensors[name]
+        entry = line.tensors.get(name)
+        if entry is None:
+            raise InputError(
+                f"The line of {_told(line.ids)} in {line.part} lacks the site '{name}', which {CONFIG} names. Expected every site. "
+                f"{self._repair}"
+            )
         path = line.part / entry["file"]
         with self._told(line, path):
             value = shards.mapped(path, name, entry)
@@ -335,6 +340,9 @@ def recipe(folder: Path) -> dict[str, Any]:
             f"The activations in {folder} have format {config.get('format', 1)}; this version of Snellen reads format {FORMAT}. "
             f"Extract them again into another folder. Their recipe: {json.dumps(config, ensure_ascii=False)}"
         )
+    sites = config.get("sites")
+    if not isinstance(sites, list) or not all(isinstance(site, str) for site in sites):
+        raise InputError(f"{path} names the sites {sites!r:.200}. Expected a list of names. Do not trust it, or extract again.")
     return config
 
 
@@ -343,7 +351,7 @@ def damaged_recipe(path: Path) -> bool:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return records.CRC in found or found.get("format", 1) not in (1, 2)
-    except (OSError, ValueError, AttributeError, TypeError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return True
 
 

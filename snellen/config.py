@@ -23,6 +23,7 @@ BUDGETS: Mapping[str, Mapping[str, int | str]] = {
         "repeats": 3,
         "plane": "pca",
         "cause": 14,
+        "maps": 12,
     },
     "full": {
         "references": 80,
@@ -34,6 +35,7 @@ BUDGETS: Mapping[str, Mapping[str, int | str]] = {
         "repeats": 5,
         "plane": "umap",
         "cause": 40,
+        "maps": 40,
     },
 }
 """What a budget sets unless it is set by hand: exam and training references, steps per arm, lessons per step, how much is asked, how
@@ -74,6 +76,8 @@ class ExamConfig(BaseModel):
     """How token features before and after are projected for the eye (``analysis.plane``); UMAP takes 18 s longer."""
     cause: int = Field(ge=0)
     """References in which features are exchanged, attention is cut and states are read (``snellen.exam_cause``); 0 leaves it out."""
+    maps: int = Field(ge=0)
+    """References parts of which are distorted, to map where the model can tell (``snellen.exam_maps``); 0 leaves it out."""
     arms: tuple[str, ...] = ARMS
     """What is tuned alone: components as ``sn.tune`` takes them, with ``+constraint`` for the constraint; single components decide."""
     method: Literal["full", "lora", "dora"] = "full"
@@ -108,8 +112,8 @@ def build(file: str | Path | None = None, overrides: Mapping[str, Any] | None = 
         values |= _read(Path(file))
     values |= {key: value for key, value in (overrides or {}).items() if value is not None}
     budget = values.get("budget", "demo")
-    if budget not in BUDGETS:
-        raise InputError(f"Unknown budget '{budget}'. Expected one of {', '.join(BUDGETS)}. Use one of these.")
+    if not isinstance(budget, str) or budget not in BUDGETS:
+        raise InputError(f"Unknown budget '{budget!s:.200}'. Expected one of {', '.join(BUDGETS)}. Use one of these.")
     try:
         return ExamConfig.model_validate({**BUDGETS[budget], **values})
     except ValidationError as error:

@@ -187,7 +187,7 @@ def _json(path: Path) -> Iterator[tuple[str, Any]]:
 def _loaded(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(
             f"{where} is not JSON ({error}). {EXPECTED}. Correct it, or name a CSV so that it ends in .csv."
         ) from error
@@ -253,7 +253,7 @@ class _Row:
         if isinstance(value, str):
             try:
                 value = json.loads(value)
-            except ValueError:
+            except (ValueError, RecursionError):
                 value = None
         if not isinstance(value, list) or not all(isinstance(one, str) and one.strip() for one in value):
             raise self.refuse("candidates", f"got {self.cells['candidates']!r:.60}", 'a list of texts such as ["Yes", "No"]')

@@ -66,7 +66,16 @@ def loads(text: str) -> Any:
                 f"The result has format {found['snellen']!r}. Expected {FORMAT}. Open it with the version that wrote it."
             )
         return _in(found["result"])
-    except (ValueError, KeyError, TypeError, AttributeError, binascii.Error, RecursionError) as error:
+    except (
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        MemoryError,
+        RecursionError,
+        binascii.Error,
+    ) as error:
         raise InputError(f"The saved result is damaged ({type(error).__name__}: {error}). Save it again.") from None
 
 

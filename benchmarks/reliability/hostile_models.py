@@ -24,6 +24,7 @@ class Running:
     """What runs a command where it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
+        """What unpickling calls."""
         return (exec, (CODE,))
 
 

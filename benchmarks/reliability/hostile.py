@@ -1,0 +1,138 @@
+"""Thousands of hostile inputs, each read under watch (``watch.py``); what is neither read nor refused in words is a finding.
+
+python benchmarks/reliability/hostile.py                      # all of it; writes its section of docs/reliability.md
+python benchmarks/reliability/hostile.py --quick              # what was made by hand, and a few hundred more
+python benchmarks/reliability/hostile.py --code DIR           # the same cases on another copy of the code: for the column "before"
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+OTHER = sys.argv[sys.argv.index("--code") + 1 :][:1] if "--code" in sys.argv else []
+sys.path[:] = [*OTHER, str(ROOT), *(p for p in sys.path if Path(p).resolve() != HERE)]
+
+from benchmarks.reliability import (  # noqa: E402
+    hostile_images,
+    hostile_models,
+    hostile_stores,
+    hostile_tables,
+    hostile_texts,
+)
+from benchmarks.reliability.page import arguments, table, written  # noqa: E402
+from benchmarks.reliability.watch import FINDINGS, READ, REFUSED, SLOW, Case, Ended, watched  # noqa: E402
+
+COUNTS: Mapping[Any, tuple[int, int]] = {
+    hostile_images: (2000, 60), hostile_tables: (420, 20), hostile_texts: (400, 20), hostile_stores: (420, 20), hostile_models: (80, 0),
+}  # fmt: skip
+"""Per module, how many good inputs are made bad: in all, and with ``--quick``."""
+KEPT = ("template: endless",)
+"""Cases whose finding stands, as the page says."""
+
+
+def cases(quick: bool, seed: int = 0) -> list[Case]:
+    """All of them."""
+    return [case for module, counts in COUNTS.items() for case in module.cases(counts[quick], seed)]
+
+
+def prepare() -> None:
+    """Import what the cases need, and make the good ones, so that no child does."""
+    import openpyxl  # noqa: F401
+    import scipy.io  # noqa: F401
+    import transformers  # noqa: F401
+    from PIL import Image
+
+    import stimuli.disk
+    import stimuli.mcq
+    import stimuli.sets  # noqa: F401
+
+    Image.init()
+    hostile_models.prepare()
+    hostile_stores.prepare()
+
+
+def rows(found: Sequence[Ended], before: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
+    """Per kind: cases, read, refused, findings before and now, the slowest and the largest."""
+    earlier = Counter(row["kind"] for row in before if row["how"] in FINDINGS)
+    made = []
+    for kind in [*dict.fromkeys(one.kind for one in found), None]:
+        own = [one for one in found if kind in (None, one.kind)]
+        how = Counter(one.how for one in own)
+        then = sum(earlier.values()) if kind is None else earlier[kind]
+        now = sum(how[finding] for finding in FINDINGS)
+        made.append([kind or "all", len(own), how[READ], how[REFUSED], then if before else "–", now,
+                     f"{max(one.seconds for one in own if one.how != SLOW):.1f}", f"{max(one.megabytes for one in own):.0f}"])  # fmt: skip
+    return made
+
+
+def section(found: Sequence[Ended], before: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The lines of the page."""
+    now = [one for one in found if one.how in FINDINGS]
+    places = {(row["how"], row["where"]) for row in before if row["how"] in FINDINGS}
+    kinds = Counter(row["how"] for row in before if row["how"] in FINDINGS)
+    told = ", ".join(f"{count} {how}" for how, count in kinds.most_common())
+    lines = [
+        "## Hostile input",
+        "",
+        f"Command: `python benchmarks/reliability/hostile.py`. {len(found):,} inputs, made by hand or from good ones with one to four things "
+        "wrong with them, each read in a process of its own limits: 10 s of processor time, 2 GB more memory than before. Python's audit events "
+        "tell what is opened for writing outside of the output folder, which processes, connections and unpickled functions there are; "
+        "code in the input would make a file. An input is read, or refused in one paragraph of at most 8,000 characters; everything else is a "
+        "finding: another exception, a command that ends with a traceback, too long, too large, a file written elsewhere, code run.",
+        "",
+        *table(
+            ("input", "cases", "read", "refused", "findings before", "findings now", "slowest (s)", "most memory (MB)"),
+            rows(found, before),
+        ),
+        "",
+    ]
+    if before:
+        lines += [
+            f"Before (commit 41caf5c, the same cases): {told}; at {len(places)} places of the code. All but what follows are mended.",
+            "",
+        ]
+    lines += [f"* Stands: {one.kind}, {one.name}: {one.how} ({one.where})." for one in now] or ["No finding stands."]
+    if any(one.name in KEPT for one in now):
+        lines += [
+            "",
+            "A chat template is a program: it runs in Jinja's sandbox, without access to Python, but may loop for as long as it likes. Ctrl-C "
+            "ends it. Templates of a checkpoint are read by people before it is trusted.",
+        ]
+    return lines
+
+
+def main() -> int:
+    """Command line."""
+    parser = arguments(__doc__)
+    parser.add_argument("--code", type=Path, help="another copy of the code, whose findings become the column 'before'")
+    parser.add_argument("--only", help="only cases with this in their kind or name")
+    options = parser.parse_args()
+    prepare()
+    chosen = [case for case in cases(options.quick) if not options.only or options.only in f"{case.kind} {case.name}"]
+    found = watched(chosen)
+    if options.code:
+        from stimuli.tables import write_json
+
+        print(write_json([asdict(one) for one in found], options.rows / "hostile-before.json"))
+        return 0
+    file = options.rows / "hostile-before.json"
+    before = [] if options.quick or options.only or not file.is_file() else _before(file)
+    written("hostile", [asdict(one) for one in found], section(found, before), options)
+    return int(any(one.how in FINDINGS and one.name not in KEPT for one in found))
+
+
+def _before(file: Path) -> list[dict[str, Any]]:
+    import json
+
+    return list(json.loads(file.read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
