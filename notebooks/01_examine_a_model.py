@@ -7,9 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Examine a model
-#
-# **Question: does this model see a distortion, and if so, how far does the information get on its way to the answer?**
+# # How far does distortion information get on its way to the answer?
 #
 # Everything runs on the small model that ships with Snellen; put a checkpoint folder in place of `"embedded"` to examine
 # your own.

@@ -7,9 +7,7 @@
 # ---
 
 # %% [markdown]
-# # What does it say?
-#
-# **Question: does the model perceive distortions, does it say the same twice, and do its answers follow the image or a template?**
+# # Do its answers follow the image or a template?
 #
 # Put a checkpoint folder or a hub id in place of `"embedded-template"`; nothing else changes. Every interval is over reference images.
 

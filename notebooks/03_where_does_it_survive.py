@@ -7,10 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Where does it survive?
-#
-# **Question: at which stages can a linear probe still read the distortion, which of that is more than a control would show, and
-# does the model use it?**
+# # At which stages can the distortion still be read?
 #
 # Put a checkpoint folder or a hub id in place of `"embedded"`, and names of its sites in `some`. Folds, resamples and permutations are by
 # reference image, so that the intervals say what other images would give. The same from the shell: `snellen extract`, then

@@ -7,9 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Teach one component
-#
-# **Question: if one component alone is taught, does the answer come back, what moved, and what was forgotten?**
+# # If one component alone is taught, does the answer come back?
 #
 # Put a checkpoint folder or a hub id in place of `"embedded"` (for 7B: `method="lora"`, `micro_batch=4`, `recompute=True`). Two components are
 # taught here, for a few steps each; the same from the shell: `snellen tune`, `snellen distance`. Everything else: `docs/tuning.md`.

@@ -7,9 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Cause and attribution
-#
-# **Question: the model says noise. Because of the noise?**
+# # The model says noise. Because of the noise?
 #
 # A probe would only tell that the noise is encoded. Here the model is taken apart while it answers: features are exchanged, attention is
 # cut, states are read, pixels are hidden and directions added, each beside a control. The same from the shell: `snellen patch`,
@@ -36,7 +34,8 @@ from stimuli.regions import Region
 from stimuli.taxonomy import taxonomy
 
 plt.rcParams["figure.dpi"] = 90
-kept = Path("../benchmarks/healthy-1.safetensors").resolve(strict=True)
+kept = Path(sn.__file__).parents[1] / "benchmarks" / "healthy-1.safetensors"  # of the checkout that snellen was installed from
+assert kept.is_file(), f"{kept} is not there: run this from a checkout, or put a model of yours in the place of mllm"
 mllm = sn.load(healthy.SHIPPED)
 mllm = mllm.with_model(healthy.healthy(healthy.BASES[0], kept.parent, kept=kept))
 classes = (

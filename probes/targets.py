@@ -159,7 +159,7 @@ def _found(store: Readable, name: str, taxonomy: str | Path, labels: Labels | No
     reading = next((read for read in PLACES if any(read(row, name) is not None for row in about)), None)
     if reading is None:
         known = sorted(
-            {*TARGETS, *(key for row in about for place in ("attributes", "measured") for key in row.get(place) or {})}
+            {*TARGETS, *(key for row in about for place in ("attributes", "measured") for key in row.get(place) or {})} - {name}
         )
         raise InputError(
             f"Unknown target '{name}', or no stimulus has it. Expected one of {', '.join(known)}, or a column of your own. "

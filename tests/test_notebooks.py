@@ -1,6 +1,7 @@
 """Notebooks run from top to bottom, and the committed form is that of the source."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import nbformat
@@ -10,6 +11,8 @@ FOLDER = Path(__file__).parent.parent / "notebooks"
 SOURCES = sorted(FOLDER.glob("[0-9]*.py"))
 LONG = ("05_cause_and_attribution",)
 """More than a minute each."""
+ELSEWHERE = ("06_your_own_model_and_data", "09_activations_of_a_whole_set")
+"""Run from another folder than their own."""
 RUNS = [pytest.param(path, id=path.stem, marks=pytest.mark.heavy if path.stem in LONG else ()) for path in SOURCES]
 
 
@@ -24,11 +27,20 @@ def builder() -> object:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning", "ignore::RuntimeWarning")
 @pytest.mark.parametrize("source", RUNS)
-def test_a_notebook_runs_and_shows_a_figure(source: Path) -> None:
-    done = builder().execute(source)  # type: ignore[attr-defined]
+def test_a_notebook_runs_from_its_folder_or_another_and_shows_a_figure(source: Path, tmp_path: Path) -> None:
+    folder = {"folder": tmp_path} if source.stem in ELSEWHERE else {}
+    done = builder().execute(source, **folder)  # type: ignore[attr-defined]
     outputs = [output for cell in done.cells if cell.cell_type == "code" for output in cell.outputs]
     assert any("image/png" in output.get("data", {}) for output in outputs)
     assert not any(output.output_type == "error" or output.get("name") == "stderr" for output in outputs)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)
+def test_a_notebook_asks_one_question_and_makes_no_file_beside_it(source: Path) -> None:
+    text = source.read_text(encoding="utf-8")
+    titles = re.findall(r"^# # (.*)$", text, re.M)
+    assert len(titles) == 1 and titles[0].endswith("?") and titles[0].count("?") == 1
+    assert not re.search(r"\bout=[\"']|savefig\([\"']|Path\([\"']", text)  # works from any folder
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)

@@ -7,9 +7,7 @@
 # ---
 
 # %% [markdown]
-# # The stages of any model
-#
-# **Question: which module is which stage, and does the answer depend on it?**
+# # Which module of a model is which stage?
 #
 # Put a checkpoint folder or a hub id in place of `"embedded"`; nothing else changes, whatever the family.
 

@@ -7,9 +7,7 @@
 # ---
 
 # %% [markdown]
-# # Activations of a whole set
-#
-# **Question: what does each stage hold of each image, and how do I keep it for 10,000 images without losing a night's work?**
+# # How do I keep what every stage holds of 10,000 images?
 #
 # Put a checkpoint folder or a hub id in place of `"embedded"`; nothing else changes.
 

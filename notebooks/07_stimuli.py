@@ -7,10 +7,7 @@
 # ---
 
 # %% [markdown]
-# # What the model is shown
-#
-# **Question: which distortions, at which severity, of which images, and how much of them is left when the model's own processor has
-# resized them?**
+# # How much of which distortion does the model get to see?
 #
 # ## All 25 types of KADID-10k at five levels
 
