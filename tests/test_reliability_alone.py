@@ -89,3 +89,22 @@ def test_two_exams_with_other_settings_cannot_both_claim_a_new_folder(tmp_path: 
         with pytest.raises(InputError, match="is under way"):
             sn.exam("embedded", tmp_path, seed=1)
     assert _open(tmp_path, other) is None
+
+
+def test_a_half_written_claim_is_taken_over_and_half_written_results_are_computed_again(tmp_path: Path) -> None:
+    from snellen.runs import PARTIAL, RECORD, RESULTS, _finished, _open, build, unfinish
+
+    settings = build(None, {})
+    (tmp_path / RECORD).write_text('{"model": "emb')
+    assert _open(tmp_path, settings) is None and (tmp_path / RECORD).read_text().endswith("}\n")
+    (tmp_path / "report.html").write_text("")
+    (tmp_path / RESULTS).write_text('{"verdict": {}}')
+    done = _finished(tmp_path)
+    assert done is not None and done.results == {"verdict": {}}
+    (tmp_path / RESULTS).write_text('{"verdict": {')
+    assert _finished(tmp_path) is None
+    unfinish(tmp_path)
+    assert (tmp_path / PARTIAL).is_file() and not (tmp_path / RESULTS).exists()
+    (tmp_path / RECORD).write_text('{"model": "emb')
+    with pytest.raises(InputError, match="exam.json is damaged.*nobody can tell whose exam.*nothing was overwritten"):
+        _open(tmp_path, settings)
