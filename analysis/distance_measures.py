@@ -90,7 +90,7 @@ def measure(
         groups: (n,) references, for the shrinkage of the covariance; None: each row is its own.
 
     Raises:
-        InputError: unknown measure, fewer than two words, or another width.
+        InputError: unknown measure, fewer than two words, another width, or features that are not finite.
     """
     check_measures(wanted)
     if len(words) < 2 or features.shape[1] != words.shape[1]:
@@ -98,6 +98,7 @@ def measure(
             f"Got features of {features.shape[1]} dimensions and {len(words)} words of {words.shape[1]}. Expected the same dimensions and "
             "at least two words. Measure where the language model's width is, with a taxonomy of two classes or more."
         )
+    _refuse_infinite(features)
     rows, (mean, word) = np.arange(len(features)), centres(features, words, targets)
     raw, centred = similarities(features, words, mean, word)
     margins = margins_of(centred)
@@ -111,6 +112,15 @@ def measure(
         far = whitening.to_words(features, words - word, targets, mean, groups)
         found |= {"whitened": far[rows, targets], "whitened_margin": margins_of(-far)[rows, targets]}
     return Measured({name: found[name] for name in MEASURES if name in wanted}, margins)
+
+
+def _refuse_infinite(features: np.ndarray) -> None:
+    bad = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    if len(bad):
+        raise InputError(
+            f"{len(bad)} of {len(features)} rows of features hold NaN or infinity (first row {bad[0]}). Expected finite ones. Extract in "
+            "float32, or leave these stimuli out."
+        )
 
 
 def check_measures(wanted: Sequence[str]) -> None:
@@ -178,7 +188,7 @@ def word_permutation(margins: np.ndarray, targets: np.ndarray, seed: int = 0, n_
 
 def unit(x: np.ndarray) -> np.ndarray:
     """Rows of length 1; those of length 0 stay."""
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12))
+    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-150))
 
 
 @lru_cache(maxsize=8)

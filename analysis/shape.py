@@ -83,7 +83,7 @@ def spread(x: np.ndarray) -> bool:
         InputError: values that are not finite, of which neither can be said.
     """
     _finite(x)
-    return bool(np.ptp(x, axis=0).max() > 1e-12 * (1 + np.abs(x).max()))
+    return bool(np.ptp(x, axis=0).max() > 1e-12 * np.abs(x).max())
 
 
 def spectra(x: np.ndarray, blocks: np.ndarray | None = None) -> Spectra:
@@ -176,7 +176,7 @@ def _finite(x: np.ndarray) -> None:
 
 def _unit(x: np.ndarray) -> np.ndarray:
     own = np.asarray(x, float)
-    return np.asarray(own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-12))
+    return np.asarray(own / np.maximum(np.linalg.norm(own, axis=1, keepdims=True), 1e-150))
 
 
 def _spread(x: np.ndarray) -> np.ndarray:

@@ -236,7 +236,7 @@ def _scaled(x: np.ndarray) -> np.ndarray:
     """Centred, with rows of length 1 on average: HSIC does not see the one, nor CKA the other, but digits are saved."""
     centred = np.asarray(x, float) - np.mean(x, axis=0, dtype=float)
     length = np.sqrt((centred**2).sum() / len(centred))
-    return np.asarray(centred / length) if length > 1e-12 * (1 + np.abs(x).max()) else centred * 0
+    return np.asarray(centred / length) if length > 1e-12 * np.abs(x).max() else centred * 0
 
 
 def _hsic(x: np.ndarray, y: np.ndarray, blocks: np.ndarray, count: int) -> np.ndarray:

@@ -20,6 +20,8 @@ CHUNK = 2048
 """Rows at a time."""
 LEAST = 1e-9
 """Share of the identity that keeps a singular covariance invertible."""
+ROUNDING = 1e-20
+"""Variance within classes below this share of the features' mean square is rounding: images shown twice, not images that differ."""
 
 
 def to_words(
@@ -93,6 +95,11 @@ def chunks(features: np.ndarray) -> Iterator[np.ndarray]:
         yield np.asarray(features[start : start + CHUNK], float)
 
 
+def _mean_square(features: np.ndarray) -> float:
+    """Of the length of the rows."""
+    return sum(float((x**2).sum()) for x in chunks(features)) / len(features)
+
+
 def _by_covariance(
     features: np.ndarray, words: np.ndarray, targets: np.ndarray, mean: np.ndarray, number: np.ndarray
 ) -> np.ndarray:
@@ -100,7 +107,7 @@ def _by_covariance(
     from scipy.linalg import cholesky, solve_triangular
 
     covariance, _ = within_covariance(features, targets, number)
-    if not np.trace(covariance) > 0:
+    if not np.trace(covariance) > ROUNDING * _mean_square(features):
         return np.full((len(features), len(words)), np.nan)
     root = cholesky(covariance, lower=True, overwrite_a=True, check_finite=False)
     ends = solve_triangular(root, words.T, lower=True, check_finite=False).T
@@ -122,7 +129,7 @@ def _by_axes(features: np.ndarray, words: np.ndarray, targets: np.ndarray, mean:
     share = _share(
         n, d, trace / n, float(by_row.sum()) / n, float((inner**2)[same].sum()), float(size @ by_row), float(size.sum())
     )
-    if not trace > 0:
+    if not trace / n > ROUNDING * _mean_square(features):
         return np.full((n, len(words)), np.nan)
     lengths, vectors = eigh(inner, overwrite_a=True, check_finite=False)
     kept = lengths > lengths[-1] * 1e-12

@@ -30,6 +30,7 @@ from probes.intervals import Difference, Interval, group_counts, holm
 from probes.linear import fit_predict
 from probes.over_sites import over_sites
 from probes.resampled import accuracy_draws, score_change, score_interval
+from probes.scale import scaled
 from probes.splits import Fold, grouped_folds
 from probes.targets import Labels, Readable, Target, target_of
 from stimuli.errors import InputError
@@ -138,6 +139,7 @@ def content_clusters(features: np.ndarray, groups: np.ndarray, clusters: int = 8
             f"Got {clusters} content clusters for {n_groups} references. Expected 2 to {n_groups // 2}, so that a cluster comes back "
             "on other references. Set clusters accordingly, or show more references."
         )
+    features = scaled(features)
     z = (features - features.mean(0)) / np.maximum(features.std(0), 1e-9)
     means = np.stack([z[number == group].mean(0) for group in range(n_groups)])
     return np.asarray(KMeans(clusters, n_init=10, random_state=seed).fit_predict(means)[number])

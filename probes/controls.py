@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from probes.scale import scaled
 from probes.targets import Labels, Readable, Target, target_of
 from stimuli.errors import InputError
 
@@ -64,6 +65,7 @@ def content_accuracy(values: np.ndarray, references: np.ndarray, seed: int = 0) 
     for reference in range(len(names)):
         rows = rng.permutation(np.flatnonzero(number == reference))
         fold[rows] = np.arange(len(rows)) % CONTENT_FOLDS
+    values = scaled(values)
     x = (values - values.mean(0)) / np.maximum(values.std(0), 1e-9)
     hits = []
     for held in range(CONTENT_FOLDS):

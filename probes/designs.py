@@ -76,7 +76,8 @@ def rows(values: torch.Tensor, weights: torch.Tensor) -> Rows:
     count = weights.sum(1)
     mean = weights @ x / count[:, None]
     spread = (weights @ x**2 / count[:, None] - mean**2).clamp(min=0).sqrt()
-    moves = spread > 1e-9 * (1 + (mean + shift).abs())
+    least = 1e-9 * values.abs().max().double().clamp(max=1) if len(values) else 0.0
+    moves = spread > least + 1e-9 * (mean + shift).abs()
     return Rows(x, shift, weights, mean, torch.where(moves, spread, torch.ones_like(spread)), count)
 
 

@@ -21,6 +21,7 @@ from probes.intervals import Difference, Interval, holm
 from probes.linear import fit_predict
 from probes.over_sites import over_sites
 from probes.resampled import accuracy_draws, score_change, score_interval
+from probes.scale import floor
 from probes.splits import Fold, grouped_folds
 from probes.targets import Labels, Readable
 from stimuli.errors import InputError
@@ -258,5 +259,5 @@ def _standardised(values: np.ndarray, train: np.ndarray) -> np.ndarray:
     """Mean 0 and deviation 1 over the training rows, float64; features that do not vary there are 0 throughout."""
     x = np.asarray(values, float)
     mean, spread = x[train].mean(0), x[train].std(0)
-    varies = spread > 1e-9 * (1 + np.abs(mean))
+    varies = spread > floor(x) + 1e-9 * np.abs(mean)
     return np.where(varies, (x - mean) / np.where(varies, spread, 1), 0)
