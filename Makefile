@@ -8,7 +8,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --maxprocesses 8 
 STAMP := .venv/.snellen-ready
 DOCS_STAMP := .venv/.snellen-docs-ready
 
-.PHONY: help setup demo test test-fast test-heavy test-all lint format bench notebooks embedded families headline docs reliability
+.PHONY: help setup demo test test-fast test-heavy test-all lint format bench notebooks embedded families headline docs reliability matrix
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -69,10 +69,13 @@ headline: setup  ## the table of docs/headline.md: both patients, three seeds, f
 	$(BIN)/python benchmarks/headline.py
 
 # In this order; a new script of benchmarks/reliability is added here.
-RELIABILITY := damage kills together soak
+RELIABILITY := damage kills together soak repeat
 
 reliability: setup  ## the numbers of docs/reliability.md: what is struck, damaged, shared and long (under an hour on one core)
 	set -e; for name in $(RELIABILITY); do OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reliability.$$name; done
+
+matrix: setup  ## the fast tests under the oldest and the newest libraries that are allowed (environments of 8 GB each in .matrix)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reliability.matrix
 
 docs: $(DOCS_STAMP)  ## the documentation as a site in docs/_build/html; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going -n -q -d docs/_build/trees docs docs/_build/html
