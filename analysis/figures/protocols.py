@@ -104,7 +104,7 @@ def draw_shares(ax: Any, rows: Sequence[Entry], title: str) -> None:
 def _bar(ax: Any, y: float, share: float, low: float | None, high: float | None, shade: str) -> None:
     """A share as a bar, with its interval where it is known."""
     ax.barh([y], [share], 0.6, color=shade, edgecolor="white", xerr=_arms(share, low, high),
-            error_kw={"capsize": 2.5, "lw": 1, "ecolor": "#E69F00"})  # fmt: skip
+            error_kw={"capsize": 2.5, "lw": 1, "ecolor": "#D55E00"})  # fmt: skip
 
 
 def _share_axis(ax: Any, title: str) -> None:

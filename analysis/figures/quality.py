@@ -112,7 +112,7 @@ def _outcomes(ax: Any, rows: Sequence[Entry], height: float) -> None:
                 ax.barh(place, row[name], height, left=start, color=shade, hatch=hatch, edgecolor="#555555", lw=0.4)
                 start += row[name]
         if row["violations_low"] is not None:
-            ax.plot([row["violations_low"], row["violations_high"]], [place, place], color="#E69F00", lw=1.6)
+            ax.plot([row["violations_low"], row["violations_high"]], [place, place], color="#D55E00", lw=1.6)
         if row["violations_with_clean"] is not None:
             ax.plot(row["violations_with_clean"], place, marker="v", ls="", ms=4, color="#56B4E9", mec="black", mew=0.5)
     ax.set_xlim(0, 1)
@@ -124,7 +124,7 @@ def _outcome_handles() -> list[Any]:
     from matplotlib.patches import Patch
 
     bars = [Patch(facecolor=shade, hatch=hatch, edgecolor="#555555", label=label) for _, label, shade, hatch in OUTCOMES]
-    interval = Line2D([], [], color="#E69F00", label="95 % interval\nof wrong order")
+    interval = Line2D([], [], color="#D55E00", label="95 % interval\nof wrong order")
     clean = Line2D([], [], marker="v", ls="", color="#56B4E9", mec="black", label="wrong order,\nclean image too")
     return [*bars, interval, clean]
 
