@@ -2,15 +2,18 @@
 
 python benchmarks/reliability/hostile.py                      # all of it; writes its section of docs/reliability.md
 python benchmarks/reliability/hostile.py --quick              # what was made by hand, and a few hundred more
+python benchmarks/reliability/hostile.py --minutes 20         # so long: what was made by hand first
 python benchmarks/reliability/hostile.py --code DIR           # the same cases on another copy of the code: for the column "before"
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +36,38 @@ COUNTS: Mapping[Any, tuple[int, int]] = {
     hostile_images: (2000, 60), hostile_tables: (420, 20), hostile_texts: (400, 20), hostile_stores: (420, 20), hostile_models: (80, 0),
 }  # fmt: skip
 """Per module, how many good inputs are made bad: in all, and with ``--quick``."""
+CHUNK = 50
+"""Cases per child."""
 KEPT = ("template: endless",)
 """Cases whose finding stands, as the page says."""
 
 
 def cases(quick: bool, seed: int = 0) -> list[Case]:
-    """All of them."""
-    return [case for module, counts in COUNTS.items() for case in module.cases(counts[quick], seed)]
+    """All of them: those made by hand first, then the others of every kind in turn."""
+    every = [list(module.cases(counts[quick], seed)) for module, counts in COUNTS.items()]
+    by_hand = [case for own in every for case in own if not case.name[0].isdigit()]
+    rest = [[case for case in own if case.name[0].isdigit()] for own in every]
+    turns = zip_longest(*(in_turn(own, max(map(len, rest))) for own in rest))
+    return [*by_hand, *(case for turn in turns for case in turn if case is not None)]
+
+
+def in_turn(own: Sequence[Case], length: int) -> Iterator[Case | None]:
+    """Cases evenly spread over so many turns."""
+    for turn in range(length):
+        place, before = turn * len(own) // length, (turn - 1) * len(own) // length
+        yield own[place] if place != before else None
+
+
+def run(chosen: Sequence[Case], minutes: float | None) -> list[Ended]:
+    """As many as fit into the time."""
+    found: list[Ended] = []
+    end = time.monotonic() + 60 * minutes if minutes else None
+    while len(found) < len(chosen) and (end is None or time.monotonic() < end):
+        found += watched(chosen[len(found) : len(found) + CHUNK], progress=False)
+        print(
+            f"{len(found)} of {len(chosen)}: {sum(one.how in FINDINGS for one in found)} findings", file=sys.stderr, flush=True
+        )
+    return found
 
 
 def prepare() -> None:
@@ -60,14 +88,13 @@ def prepare() -> None:
 
 def rows(found: Sequence[Ended], before: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
     """Per kind: cases, read, refused, findings before and now, the slowest and the largest."""
-    earlier = Counter(row["kind"] for row in before if row["how"] in FINDINGS)
     made = []
     for kind in [*dict.fromkeys(one.kind for one in found), None]:
         own = [one for one in found if kind in (None, one.kind)]
         how = Counter(one.how for one in own)
-        then = sum(earlier.values()) if kind is None else earlier[kind]
+        then = [row["how"] in FINDINGS for row in before if kind in (None, row["kind"])]
         now = sum(how[finding] for finding in FINDINGS)
-        made.append([kind or "all", len(own), how[READ], how[REFUSED], then if before else "–", now,
+        made.append([kind or "all", len(own), how[READ], how[REFUSED], f"{sum(then)} of {len(then)}" if then else "–", now,
                      f"{max(one.seconds for one in own if one.how != SLOW):.1f}", f"{max(one.megabytes for one in own):.0f}"])  # fmt: skip
     return made
 
@@ -82,7 +109,7 @@ def section(found: Sequence[Ended], before: Sequence[Mapping[str, Any]]) -> list
         "## Hostile input",
         "",
         f"Command: `python benchmarks/reliability/hostile.py`. {len(found):,} inputs, made by hand or from good ones with one to four things "
-        "wrong with them, each read in a process of its own limits: 10 s of processor time, 2 GB more memory than before. Python's audit events "
+        "wrong with them, each read in a process of its own limits: 5 s of processor time, 2 GB more memory than before. Python's audit events "
         "tell what is opened for writing outside of the output folder, which processes, connections and unpickled functions there are; "
         "code in the input would make a file. An input is read, or refused in one paragraph of at most 8,000 characters; everything else is a "
         "finding: another exception, a command that ends with a traceback, too long, too large, a file written elsewhere, code run.",
@@ -95,7 +122,7 @@ def section(found: Sequence[Ended], before: Sequence[Mapping[str, Any]]) -> list
     ]
     if before:
         lines += [
-            f"Before (commit 41caf5c, the same cases): {told}; at {len(places)} places of the code. All but what follows are mended.",
+            f"Before (commit 41caf5c; {len(before):,} of the same cases): {told}; at {len(places)} places of the code. All but what follows are mended.",
             "",
         ]
     lines += [f"* Stands: {one.kind}, {one.name}: {one.how} ({one.where})." for one in now] or ["No finding stands."]
@@ -112,11 +139,12 @@ def main() -> int:
     """Command line."""
     parser = arguments(__doc__)
     parser.add_argument("--code", type=Path, help="another copy of the code, whose findings become the column 'before'")
+    parser.add_argument("--minutes", type=float, help="stop after so many")
     parser.add_argument("--only", help="only cases with this in their kind or name")
     options = parser.parse_args()
     prepare()
     chosen = [case for case in cases(options.quick) if not options.only or options.only in f"{case.kind} {case.name}"]
-    found = watched(chosen)
+    found = run(chosen, options.minutes)
     if options.code:
         from stimuli.tables import write_json
 

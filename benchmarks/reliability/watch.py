@@ -25,7 +25,7 @@ from typing import Any
 
 READ, REFUSED, CRASHED, SLOW, MEMORY, WROTE, RAN = "read", "refused", "crashed", "slow", "memory", "wrote", "ran"
 FINDINGS = (CRASHED, SLOW, MEMORY, WROTE, RAN)
-SECONDS = 10.0
+SECONDS = 5.0
 """No case may take more of a processor's time; twelve times as long by the clock, for those that wait for something."""
 MEGABYTES = 2048
 """No case may have more memory resident than before by so much."""
