@@ -82,7 +82,7 @@ def _beside(part: Path, folder: Path) -> Iterator[Damage]:
     """Of a part, all but its shards."""
     at, state, lines = part.relative_to(folder), manifest.writing(part), manifest.lines(part)
     broken = manifest.broken(part)
-    known = {row["id"] for row in records.read(part / manifest.STIMULI)}
+    known = manifest.known(part)
     here = {id for line in lines for id in line.ids}
     ids = {manifest.MANIFEST: tuple(sorted(known - here)), manifest.STIMULI: tuple(sorted(here - known))}
     for name in (manifest.MANIFEST, manifest.STIMULI, manifest.SKIPPED):

@@ -109,6 +109,11 @@ def _tensor(entry: Mapping[str, Any], files: Mapping[str, Any]) -> bool:
     return known and isinstance(shape, list) and all(isinstance(side, int) and side >= 0 for side in shape)
 
 
+def known(part: Path) -> set[str]:
+    """The stimuli of a part of which it is known what they were."""
+    return {row["id"] for row in records.read(part / STIMULI)}
+
+
 def gaps(part: Path) -> list[str]:
     """Files that a line takes the place of although no line before it named them: their own was lost."""
     seen: set[str] = set()

@@ -68,10 +68,11 @@ def _cut(handle: Any, size: int) -> None:
 
 def rewrite(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write a JSON-lines file anew, whole or not at all; without rows there is none."""
-    if rows:
-        write_text("".join(line(row) + "\n" for row in rows), path)
-    else:
+    text = "".join(line(row) + "\n" for row in rows)
+    if not rows:
         path.unlink(missing_ok=True)
+    elif not path.is_file() or path.read_bytes() != text.encode():  # what is right is not put at risk
+        write_text(text, path)
 
 
 def read(path: Path) -> list[Row]:

@@ -46,7 +46,7 @@ def repair(folder: str | Path, *, force: bool = False, progress: bool = False) -
     refuse_writing(touched, force)
     if any(damage.path == Path(CONFIG) for damage in found):
         _restore(folder)
-    before = {row["id"] for part in touched for row in records.read(part / manifest.STIMULI)}
+    before = {id for part in touched for id in manifest.known(part)}
     for damage in found:
         if damage.path.parts[0] == "jobs":  # what was left when a job began, which is over
             (folder / damage.path).unlink(missing_ok=True)
@@ -74,7 +74,7 @@ def _restore(folder: Path) -> None:
 def _mend(part: Path, found: Sequence[Damage], recipe: dict[str, object]) -> None:
     """A part with its whole groups alone: those with files as they were, and something known of every stimulus."""
     bad = [damage.line for damage in found if damage.line is not None]
-    known = {row["id"] for row in records.read(part / manifest.STIMULI)}
+    known = manifest.known(part)
     keep = [line for line in manifest.lines(part) if line not in bad and known.issuperset(line.ids)]
     if records.load(part / manifest.OWNER) is None:
         manifest.own(part, recipe)

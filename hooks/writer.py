@@ -244,7 +244,7 @@ def _sweep(folder: Path) -> None:
         if manifest.sealed(part) or manifest.writing(part) is not False:
             continue
         if any(records.read(part / name) for name in (manifest.MANIFEST, manifest.SKIPPED)):
-            tidy(part, manifest.lines(part))
+            tidy(part, [line for line in manifest.lines(part) if manifest.known(part).issuperset(line.ids)])
         else:
             shutil.rmtree(part, ignore_errors=True)
 

@@ -153,3 +153,19 @@ def test_a_store_of_an_earlier_format_is_refused_in_words(tmp_path: Path) -> Non
     for look in (Store, damages, lambda folder: Writer(folder, damage.RECIPE)):
         with pytest.raises(InputError, match="have format 2; this version of Snellen reads format 3|another run"):
             look(tmp_path)
+
+
+def test_a_killed_part_whose_tidying_was_cut_short_is_computed_anew_where_it_must_be(store: Path) -> None:
+    """The rename of the tidied list of stimuli was a copy of half of it."""
+    part = manifest.all_parts(store)[2]
+    lines = (part / manifest.STIMULI).read_bytes().splitlines(keepends=True)
+    (part / manifest.STIMULI).write_bytes(b"".join(lines[:5])[:-9])
+    assert damage.extracted(store, damage.IDS) == 12  # three of the four batches; the first is known whole
+    assert damage.read(store) == "whole" and damages(store) == []
+    before = {path: path.stat().st_mtime_ns for path in part.iterdir()}
+    (part / manifest.SEAL).unlink()
+    damage.extracted(store, damage.IDS)  # tidies again, and writes nothing that is as it should be
+    assert damages(store) == []
+    assert {path: path.stat().st_mtime_ns for path in part.iterdir() if path.name != manifest.SEAL} == {
+        path: time for path, time in before.items() if path.name != manifest.SEAL
+    }
