@@ -23,7 +23,7 @@ BUDGETS: Mapping[str, Mapping[str, int | str]] = {
         "repeats": 3,
         "plane": "pca",
         "cause": 14,
-        "maps": 12,
+        "maps": 0,
     },
     "full": {
         "references": 80,

@@ -31,7 +31,7 @@ from hooks.stages import COMPONENTS
 from hooks.store import Activations, Store
 from probes.intervals import holm
 from probes.sweep import SweepResult, lost, sweep
-from snellen import exam_cause, exam_distances
+from snellen import exam_cause, exam_distances, exam_maps
 from snellen import progress as steps
 from snellen.config import ExamConfig
 from snellen.models import load
@@ -115,6 +115,8 @@ def examine(settings: ExamConfig, folder: Path, clock: steps.Clock, progress: bo
     with clock.step(steps.CAUSE):
         able = {exam_cause.LOADED: (mllm, base), **{name: (tuned.mllm, seen) for name, (tuned, seen) in arms.items()}}
         cause = exam_cause.told(able, shown, settings, folder / "cause", progress)
+    with clock.step(steps.MAPS):
+        maps = exam_maps.told(mllm, shown, base.survival, settings, folder / "activations" / "base-local", progress)
     results: dict[str, Any] = {
         "provenance": provenance(mllm.provenance, {"exam": fingerprint(shown), "train": fingerprint(train)}, seed=settings.seed,
                                  config=json.loads(settings.model_dump_json()), started=started, finished=now(),
@@ -128,6 +130,7 @@ def examine(settings: ExamConfig, folder: Path, clock: steps.Clock, progress: bo
         "tuning": {"base": _entry(None, base, base), "arms": {n: _entry(t, s, base, n) for n, (t, s) in arms.items()}},
         "distance": distance,
         "cause": cause.results,
+        **({"maps": maps.results} if settings.maps else {}),
         "verdict": verdict.as_dict(),
     }  # fmt: skip
     adjusted = holm([entry["p"] for entry in results["tuning"]["arms"].values()]) if arms else []
@@ -137,9 +140,10 @@ def examine(settings: ExamConfig, folder: Path, clock: steps.Clock, progress: bo
         results = json.loads(write_json(results, folder / "results.partial.json").read_text())
         _tables(results, base, arms, folder / "tables")
         more = {**(said.tables() if said else {}), "unsaid": known.sites, "unsaid_stimuli": known.stimuli, **cause.tables}
+        more |= {"maps": maps.results["table"]} if "table" in maps.results else {}
         for table, rows in more.items():
             write_csv(rows, folder / "tables" / f"{table}.csv")
-        write_json(pictures(shown), folder / PICTURES)
+        write_json(exam_maps.with_examples(pictures(shown), maps), folder / PICTURES)
         figures = written(exam_figures(results), folder / "figures")
         render(results, folder, figures)
     (folder / "results.partial.json").replace(folder / "results.json")

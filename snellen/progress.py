@@ -18,6 +18,7 @@ MODEL, STIMULI, PIXELS, BASELINES = "model", "stimuli", "pixels before and after
 BASE, INTERVIEW = "base model: ask, extract, probe", "interview: other protocols, blind, again, quality"
 TUNE = "tune {}, ask and probe again"
 VERDICT, DISTANCES, CAUSE, REPORT = "verdict", "distances", "cause: exchange, cut, read", "tables, figures, report"
+MAPS = "maps: where in the image"
 SOON = 0.03
 """Share of the work that has to be done before the time left is told."""
 
@@ -40,6 +41,7 @@ def expected(settings: ExamConfig) -> dict[str, float]:
         VERDICT: 3 * images,
         DISTANCES: 1 * images,
         CAUSE: settings.cause / 14 * 20,
+        MAPS: settings.maps / 12 * 25,
         REPORT: 25.0,
     }
 
