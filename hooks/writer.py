@@ -241,7 +241,7 @@ def _claim(folder: Path, config: Mapping[str, Any]) -> None:
 def _sweep(folder: Path) -> None:
     """Remove what killed processes of this machine left behind: half-written files, lines and files that no line names."""
     for part in manifest.all_parts(folder):
-        if manifest.sealed(part) or manifest.writing(part) is not False:
+        if records.load(part / manifest.SEAL) is not None or manifest.writing(part) is not False:
             continue
         if any(records.read(part / name) for name in (manifest.MANIFEST, manifest.SKIPPED)):
             tidy(part, [line for line in manifest.lines(part) if manifest.known(part).issuperset(line.ids)])

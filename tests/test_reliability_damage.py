@@ -169,3 +169,12 @@ def test_a_killed_part_whose_tidying_was_cut_short_is_computed_anew_where_it_mus
     assert {path: path.stat().st_mtime_ns for path in part.iterdir() if path.name != manifest.SEAL} == {
         path: time for path, time in before.items() if path.name != manifest.SEAL
     }
+
+
+def test_a_half_written_seal_is_written_again_by_the_next_run(store: Path) -> None:
+    path = manifest.all_parts(store)[1] / manifest.SEAL
+    path.write_bytes(path.read_bytes()[:40])
+    with pytest.raises(InputError, match="seal.json is not what was written"):
+        Store(store).read("a")
+    assert damage.extracted(store, damage.IDS[:1]) == 0 and damages(store) == []
+    assert damage.read(store) == "whole"
