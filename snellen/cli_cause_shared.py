@@ -146,7 +146,7 @@ def attributed(found: Attribution, tables: Mapping[str, Table], shown: StimulusS
         :EXAMPLES
     ]  # one of each reference before a second
     own = [by_id[found.ids[at]] for at in rows]
-    kept = {
+    kept: dict[str, Any] = {
         "images": [s.image for s in own],
         "maps": {method: heat[rows] for method, heat in found.maps.items()},
         "masks": [s.mask for s in own],

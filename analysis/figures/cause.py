@@ -41,7 +41,7 @@ def knockout_figures(tables: Tables) -> Plan:
 
 def lens_figures(tables: Tables) -> Plan:
     """Rank of the right word over sites, of the tables ``lens`` and ``tuned_lens``."""
-    return bound({"lens": _lens}, tables)
+    return bound({"lens": _lens} if tables.get("lens") else {}, tables)
 
 
 def attribution_figures(tables: Tables) -> Plan:

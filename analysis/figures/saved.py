@@ -121,7 +121,7 @@ RECORDS: Mapping[str, Callable[[Any, Path], Plan]] = {
     "processed.json": lambda found, _: processed_figures(found["table"]),
     "patching.json": lambda found, _: patching_figures(found),
     "knockout.json": lambda found, _: knockout_figures(found),
-    "lens.json": lambda found, _: lens_figures(found),
+    "lens.json": lambda found, _: lens_figures({name: found.get(name) for name in ("lens", "tuned_lens")}),
     "attribution.json": lambda found, _: attribution_figures(found),
     "steering.json": lambda found, _: steering_figures(found["steering"]),
     OVERLAYS: lambda found, _: overlay_figures(**found),
