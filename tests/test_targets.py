@@ -90,7 +90,9 @@ def test_what_cannot_be_used_is_refused_in_words(tmp_path: Path) -> None:
         InputError, match=r"Unknown target 'colours', or no stimulus has it\. Expected one of colour, distortion, level"
     ):
         target_of(Kept(), "colours")
-    with pytest.raises(InputError, match=r"Unknown target 'mos', or no stimulus has it\. Expected one of colour, distortion, level, psnr"):
+    with pytest.raises(
+        InputError, match=r"Unknown target 'mos', or no stimulus has it\. Expected one of colour, distortion, level, psnr"
+    ):
         target_of(Kept(), "mos")
     with pytest.raises(InputError, match=r"The target 'mine' needs at least two classes among the stimuli, got \['x'\]"):
         target_of(Kept(), "mine", labels=dict.fromkeys(Kept().ids, "x"))
