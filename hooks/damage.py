@@ -80,6 +80,8 @@ def damages(folder: str | Path, *, progress: bool = False) -> list[Damage]:
 
 def _beside(part: Path, folder: Path) -> Iterator[Damage]:
     """Of a part, all but its shards."""
+    if all(path.name == manifest.OWNER or path.name.startswith(".") for path in part.iterdir()):
+        return  # of a process that ended before it wrote anything
     at, state, lines = part.relative_to(folder), manifest.writing(part), manifest.lines(part)
     broken = manifest.broken(part)
     known = manifest.known(part)

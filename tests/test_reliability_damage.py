@@ -178,3 +178,12 @@ def test_a_half_written_seal_is_written_again_by_the_next_run(store: Path) -> No
         Store(store).read("a")
     assert damage.extracted(store, damage.IDS[:1]) == 0 and damages(store) == []
     assert damage.read(store) == "whole"
+
+
+def test_a_part_in_which_nothing_was_written_is_no_damage(store: Path) -> None:
+    """Its process was killed while it said who it is, by a rename that is a copy."""
+    before = list(map(str, damages(store)))
+    part = store / manifest.PARTS / "00009-rank00000-0a1b2c3d"
+    part.mkdir()
+    (part / manifest.OWNER).write_text('{"host": "he')
+    assert list(map(str, damages(store))) == before and Store(store).read("a").ids

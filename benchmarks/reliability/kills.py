@@ -327,32 +327,11 @@ def _state(folder: Path) -> Any:
     )
 
 
-def main() -> None:
-    """Command line."""
-    parser = arguments(__doc__)
-    parser.add_argument("--tasks", nargs="+", choices=TASKS, help="all by default")
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    strikes = (1, 1, 1, 0) if options.quick else (7, 6, 5, 1)
-    if options.tasks:
-        strikes = tuple(count if name in options.tasks else 0 for count, name in zip(strikes, TASKS, strict=True))
-    rng = random.Random(options.seed)
-    memory = Path("/dev/shm")
-    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as place:
-        known = tasks(Path(place), strikes)
-        ways = faults()
-        rows = []
-        for task in known:
-            for name, fault in ways.items() if task.strikes else ():
-                rows.append(struck(task, name, fault, Path(place), rng))
-                print(rows[-1], file=sys.stderr, flush=True)
-    old = options.rows / "kills.json"
-    if options.tasks and old.is_file():  # rows of the others stay
-        kept = [row for row in json.loads(old.read_text()) if row["task"] not in options.tasks]
-        rows = sorted([*kept, *rows], key=lambda row: TASKS.index(row["task"]))
+def section(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The lines of the page."""
     sums = {key: sum(row[key] for row in rows) for key in ("strikes", "states", "ends", "same")}
-    wrong = [f"{row['task']}, {row['fault']}: {text}" for row in rows for text in row["wrong"]]
-    lines = [
+    wrong = _wrong(rows)
+    return [
         "## Runs that are stopped",
         "",
         "Command: `python -m benchmarks.reliability.kills`. The embedded model and a handful of stimuli; every run is a process, struck at "
@@ -371,8 +350,42 @@ def main() -> None:
         "",
         *([f"Wrong: {'; '.join(wrong)}."] if wrong else ["Nothing was lost, and nothing was there twice."]),
     ]
-    written("kills", rows, lines, options)
-    raise SystemExit(1 if wrong else 0)
+
+
+def _wrong(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [f"{row['task']}, {row['fault']}: {text}" for row in rows for text in row["wrong"]]
+
+
+def kept(options: Any) -> list[dict[str, Any]]:
+    """Rows of earlier calls about other kinds of run than those that are struck now."""
+    old = options.rows / "kills.json"
+    if options.quick or not options.tasks or not old.is_file():
+        return []
+    return [row for row in json.loads(old.read_text(encoding="utf-8")) if row["task"] not in options.tasks]
+
+
+def main() -> None:
+    """Command line."""
+    parser = arguments(__doc__)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, help="all by default; what the page says of the others stays")
+    parser.add_argument("--strikes", type=int, help="of each kind; 7, 6, 5 and 1 by default")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    strikes = (1, 1, 1, 0) if options.quick else (options.strikes,) * 4 if options.strikes else (7, 6, 5, 1)
+    if options.tasks:
+        strikes = tuple(count if name in options.tasks else 0 for count, name in zip(strikes, TASKS, strict=True))
+    rng, rows = random.Random(options.seed), kept(options)
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as place:
+        known = tasks(Path(place), strikes)
+        ways = faults()
+        for task in known:
+            for name, fault in ways.items() if task.strikes else ():
+                rows.append(struck(task, name, fault, Path(place), rng))
+                print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
+    rows.sort(key=lambda row: TASKS.index(row["task"]))
+    written("kills", rows, section(rows), options)
+    raise SystemExit(1 if _wrong(rows) else 0)
 
 
 if __name__ == "__main__":

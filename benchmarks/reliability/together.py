@@ -184,16 +184,25 @@ def refusals(work: Path) -> list[Row]:
     return rows
 
 
+def _command(times: Sequence[int], options: Any) -> str:
+    more = "" if options.quick or tuple(times) == (5, 5, 5, 2) else f" --times {' '.join(map(str, times))}"
+    return f"python -m benchmarks.reliability.together{more}"
+
+
 def main() -> None:
     """Command line."""
-    options = arguments(__doc__).parse_args()
-    times = (1, 1, 1, 0) if options.quick else (5, 5, 5, 2)
+    parser = arguments(__doc__)
+    parser.add_argument(
+        "--times", type=int, nargs=4, default=(5, 5, 5, 2), help="of extract, ask, tune, exam; 5 5 5 2 by default"
+    )
+    options = parser.parse_args()
+    times = (1, 1, 1, 0) if options.quick else options.times
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as place:
         work = Path(place)
         with damage.no_waiting():
             rows = readers(2 if options.quick else 20, work) + refusals(work)
-        known = tasks(work, (1, 1, 1, times[3]))
+        known = tasks(work, times)
         for task, many, refused in zip(known, times, (False, False, True, True), strict=True):
             if many:
                 rows.append(runs(task, 2 if refused else 3, many, work, refused))
@@ -202,7 +211,7 @@ def main() -> None:
     lines = [
         "## Several processes at once",
         "",
-        "Command: `python -m benchmarks.reliability.together`. Processes forked from one that holds the model, which begin at the same moment; "
+        f"Command: `{_command(times, options)}`. Processes forked from one that holds the model, which begin at the same moment; "
         "`as expected` of `times`, and how often what was left on disk was the `same` as one process alone leaves.",
         "",
         *table(
