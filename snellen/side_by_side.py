@@ -61,7 +61,7 @@ def results_of(folder: Path) -> dict[str, Any]:
     """
     file = folder / "results.json"
     if not file.is_file():
-        raise InputError(f"{folder} holds no finished exam (no results.json). Run `snellen exam --out {folder}` first.")
+        raise InputError(f"{folder} holds no finished exam (no results.json). Run `snellen exam --out DIR` and give DIR.")
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

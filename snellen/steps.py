@@ -22,7 +22,7 @@ def redraw(folder: Path) -> Path:
 
     results = folder / "results.json"
     if not results.is_file():
-        raise InputError(f"{folder} holds no finished exam (no results.json). Run `snellen exam --out {folder}` first.")
+        raise InputError(f"{folder} holds no finished exam (no results.json). Run `snellen exam --out DIR` and give DIR.")
     found = read_json(results, "the results of a finished exam")
     try:
         return render(found, folder, written(exam_figures(found), folder / "figures"))

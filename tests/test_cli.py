@@ -267,6 +267,23 @@ def test_ctrl_c_keeps_the_activations_that_are_done(tmp_path: Path) -> None:
     assert "96 stimuli, 1 sites" in here(*arguments, "--no-progress") and "0 problems" in here("verify", tmp_path / "a")
 
 
+@pytest.mark.heavy
+def test_ctrl_c_ends_an_exam_with_a_line_that_goes_on(tmp_path: Path) -> None:
+    """A real one, with torch at work; that it goes on and gives the same is proven in test_runs.py."""
+    few = ("references=6", "train_references=6", "n_boot=20", "folds=3", "interview=off", "cause=0", "arms=[llm]", "steps=1")
+    arguments = ("exam", "--out", str(tmp_path / "exam"), *(part for setting in few for part in ("--set", setting)))
+    started = subprocess.Popen([sys.executable, "-m", "snellen", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               start_new_session=True)  # fmt: skip
+    assert started.stdout is not None
+    first = [started.stdout.readline() for _ in range(2)]
+    assert re.fullmatch(r"\[ *[\d.]+ s\] 1/\d+ model \([\d.]+ s\)\n\[ *[\d.]+ s\] 2/\d+ stimuli .*\n", "".join(first)), first
+    os.killpg(started.pid, signal.SIGINT)
+    err = started.communicate(timeout=400)[1]
+    assert started.returncode == 130 and "Traceback" not in err and "\r" not in err  # nobody watches: no bars
+    assert err.strip() == f"snellen: interrupted. What was finished is kept; go on with: {shlex.join(['snellen', *arguments])}"
+    assert (tmp_path / "exam" / "exam.json").is_file() and not (tmp_path / "exam" / "results.json").exists()
+
+
 def test_ctrl_c_before_anything_is_kept_is_one_line_too(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,8 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from analysis.accuracy import mcnemar
-from snellen.compared import compare_files, compared_lines
 from snellen.cli import app
+from snellen.compared import compare_files, compared_lines
 from stimuli.errors import InputError
 from stimuli.tables import write_csv
 
