@@ -122,7 +122,7 @@ def section(found: Sequence[Ended], before: Sequence[Mapping[str, Any]]) -> list
     ]
     if before:
         lines += [
-            f"Before (commit 41caf5c; {len(before):,} of the same cases): {told}; at {len(places)} places of the code. All but what follows are mended.",
+            f"Before (commit 41caf5c; {len(before):,} of the same cases): {told}; at {len(places)} places of the code. All are mended but:",
             "",
         ]
     lines += [f"* Stands: {one.kind}, {one.name}: {one.how} ({one.where})." for one in now] or ["No finding stands."]
