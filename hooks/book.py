@@ -86,6 +86,9 @@ class Book:
 def _claim(folder: Path, model: Mapping[str, Any]) -> None:
     record = folder / RECORD
     foreign = folder.exists() and (not folder.is_dir() or any(path.name[0] != "." for path in folder.iterdir()))
+    if record.is_file() and records.load(record) is None and not any(folder.glob(PART)):
+        record.unlink(missing_ok=True)  # half-written by a file system whose renames are copies; there is no answer yet
+        foreign = False
     if not record.is_file():  # looked for last: other processes may be claiming the folder
         if foreign:
             raise InputError(

@@ -26,6 +26,8 @@ from stimuli.errors import InputError
 FORMAT = 3
 """Version of the layout of a store."""
 CONFIG = "config.json"
+TRIES = 20
+"""How often a reader looks again where a writer has just put files together."""
 _NEEDED = (manifest.SEAL, manifest.MANIFEST, manifest.STIMULI)
 """Without which nobody knows whether all stimuli are there, and what they are."""
 REPAIR = "`snellen repair {folder}` takes out what is damaged, and the same extraction computes just that anew."
@@ -213,14 +215,20 @@ class Store:
             raise InputError(
                 f"The site '{site}' was not extracted into {self.folder}; it holds {', '.join(self.sites)}. Extract it."
             )
-        self._refuse_broken()
-        if not self._lines:
-            raise InputError(f"{self.folder} holds no finished shard yet. Run the extraction again; it goes on.")
-        try:
-            found = [self._rows(line, site, rows) for line, rows in self._lines]
-        except FileNotFoundError:
-            self._load()
-            found = [self._rows(line, site, rows) for line, rows in self._lines]
+        for _ in range(TRIES):
+            self._refuse_broken()
+            if not self._lines:
+                raise InputError(f"{self.folder} holds no finished shard yet. Run the extraction again; it goes on.")
+            try:
+                found = [self._rows(line, site, rows) for line, rows in self._lines]
+                break
+            except FileNotFoundError:  # a process that still writes has just put small files together
+                self._load()
+        else:
+            raise InputError(
+                f"The files of {self.folder} are put together faster than they can be read. Expected a moment's rest. Read again, or wait "
+                "for the extraction."
+            )
         counts = [count for _, count, _ in found if count is not None]
         values = Checked([value for value, _, _ in found], [check for _, _, check in found])
         bounds = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64) if counts else None
@@ -245,7 +253,9 @@ class Store:
         return REPAIR.format(folder=self.folder)
 
     def _refuse_broken(self) -> None:
-        if self._broken or self._lost:
+        for _ in range(TRIES):
+            if not self._broken and not self._lost:
+                return
             self._load()  # a process that still writes may just have put small files together
         if self._broken:
             line = self._broken[0]

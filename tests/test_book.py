@@ -199,3 +199,12 @@ def test_a_folder_that_cannot_be_made_is_said_too(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("hooks.records.write_once", full)
     with pytest.raises(InputError, match="cannot be written to .*Read-only file system"):
         Book(tmp_path / "a", MODEL)
+
+
+def test_a_half_written_record_is_written_again_as_long_as_there_is_no_answer(tmp_path: Path) -> None:
+    (tmp_path / RECORD).write_text('{"name": "ti')
+    Book(tmp_path, MODEL).add(ROWS)
+    assert known(Book(tmp_path, MODEL)) == json.dumps(ROWS)
+    (tmp_path / RECORD).write_text('{"name": "ti')
+    with pytest.raises(InputError, match="model.json is damaged.*Give another --out"):
+        Book(tmp_path, MODEL)

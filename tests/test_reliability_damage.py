@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import SafetensorError
 
 from benchmarks.reliability import damage
 from hooks import manifest, records
@@ -17,6 +18,7 @@ from hooks.repair import repair
 from hooks.store import CONFIG, Store
 from hooks.writer import Writer
 from stimuli.errors import InputError
+from tuning.checkpoints import room
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +189,28 @@ def test_a_part_in_which_nothing_was_written_is_no_damage(store: Path) -> None:
     part.mkdir()
     (part / manifest.OWNER).write_text('{"host": "he')
     assert list(map(str, damages(store))) == before and Store(store).read("a").ids
+
+
+@pytest.mark.parametrize("times", [3, 99])
+def test_a_reader_looks_again_where_files_were_just_put_together(
+    store: Path, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, left = Store._rows, iter(range(times))
+
+    def gone(*given: Any) -> Any:
+        if next(left, None) is not None:
+            raise FileNotFoundError
+        return real(*given)
+
+    monkeypatch.setattr(Store, "_rows", gone)
+    if times == 3:
+        assert np.array_equal(Store(store).read("a").of("s20"), damage.true("a", "s20"))
+    else:
+        with pytest.raises(InputError, match="put together faster than they can be read.*Read again"):
+            Store(store).read("a")
+
+
+@pytest.mark.parametrize("kind", [OSError, SafetensorError])
+def test_weights_that_cannot_be_written_are_told_in_words(kind: type[Exception], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Weights cannot be written to .*No space left.*Make room"), room(tmp_path):
+        raise kind("No space left on device")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -67,11 +68,28 @@ def save(
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f"{FILE}.tmp"
         metadata = {"state": json.dumps(told), "config": json.dumps(config)}
-        save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, metadata)
-        with open(temporary, "rb") as handle:
-            os.fsync(handle.fileno())
-        temporary.replace(folder / FILE)
+        with room(folder):
+            save_file({name: value.contiguous() for name, value in tensors.items()}, temporary, metadata)
+            with open(temporary, "rb") as handle:
+                os.fsync(handle.fileno())
+            temporary.replace(folder / FILE)
     crew.wait()
+
+
+@contextmanager
+def room(folder: Path) -> Iterator[None]:
+    """Say what to do where weights cannot be written.
+
+    Raises:
+        InputError: instead of what the system and safetensors say.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"Weights cannot be written to {folder} ({error}). What was written before is whole. Make room, or check the folder, and run the "
+            "same again: it goes on."
+        ) from error
 
 
 def resume(folder: Path | None, parameters: Mapping[str, torch.Tensor], optimizer: Any, config: Mapping[str, Any]) -> State:

@@ -76,7 +76,8 @@ def save(tuned: Tuned, part: Part, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     if tuned.config["method"] == "full":
         named = dict(tuned.mllm.model.named_parameters())
-        save_file({name: named[name].detach().cpu().contiguous().clone() for name in part.parameters}, folder / WEIGHTS)
+        with checkpoints.room(folder):
+            save_file({name: named[name].detach().cpu().contiguous().clone() for name in part.parameters}, folder / WEIGHTS)
     record = {
         "config": tuned.config,
         "audit": asdict(tuned.audit),

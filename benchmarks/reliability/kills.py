@@ -357,11 +357,12 @@ def _wrong(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def kept(options: Any) -> list[dict[str, Any]]:
-    """Rows of earlier calls about other kinds of run than those that are struck now."""
+    """Rows of earlier calls about others than are struck now."""
     old = options.rows / "kills.json"
-    if options.quick or not options.tasks or not old.is_file():
+    if options.quick or not (options.tasks or options.faults) or not old.is_file():
         return []
-    return [row for row in json.loads(old.read_text(encoding="utf-8")) if row["task"] not in options.tasks]
+    again = [(task, fault) for task in options.tasks or TASKS for fault in options.faults or faults()]
+    return [row for row in json.loads(old.read_text(encoding="utf-8")) if (row["task"], row["fault"]) not in again]
 
 
 def main() -> None:
@@ -369,6 +370,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, help="all by default; what the page says of the others stays")
     parser.add_argument("--strikes", type=int, help="of each kind; 7, 6, 5 and 1 by default")
+    parser.add_argument("--faults", nargs="+", help="as the page names them; all by default; what it says of the others stays")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     strikes = (1, 1, 1, 0) if options.quick else (options.strikes,) * 4 if options.strikes else (7, 6, 5, 1)
@@ -378,12 +380,12 @@ def main() -> None:
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as place:
         known = tasks(Path(place), strikes)
-        ways = faults()
+        ways = {name: fault for name, fault in faults().items() if name in (options.faults or faults())}
         for task in known:
             for name, fault in ways.items() if task.strikes else ():
                 rows.append(struck(task, name, fault, Path(place), rng))
                 print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
-    rows.sort(key=lambda row: TASKS.index(row["task"]))
+    rows.sort(key=lambda row: (TASKS.index(row["task"]), [*faults()].index(row["fault"])))
     written("kills", rows, section(rows), options)
     raise SystemExit(1 if _wrong(rows) else 0)
 
