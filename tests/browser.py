@@ -92,6 +92,7 @@ class Browser:
     def point(self, script: str) -> None:
         """Move the pointer onto the middle of an element."""
         self.run(f"({script}).scrollIntoView({{block: 'center'}})")
+        self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")  # until it has scrolled
         box = self.run(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])(({script}).getBoundingClientRect())")
         self.do("Input.dispatchMouseEvent", type="mouseMoved", x=box[0], y=box[1])
 
