@@ -51,7 +51,8 @@ def test_a_command_writes_tables_json_and_figures(
         own = list(csv.DictReader((tmp_path / f"{name}.csv").read_text().splitlines()))
         assert len(own) >= rows, (name, len(own))
     (found,) = tmp_path.glob("*.json")
-    assert json.loads(found.read_text())["model"]["name"] and "figures in" in done.output
+    made = json.loads(found.read_text())["provenance"]
+    assert made["model"]["checksum"] and made["data"]["stimuli"]["checksum"] and "figures in" in done.output
     assert figures <= {path.name for path in (tmp_path / "figures").glob("*")}
 
 
