@@ -152,6 +152,4 @@ def test_the_parts_are_measured_and_drawn(family: str, request: pytest.FixtureRe
     drawn = written(cause_figures(found.results), tmp_path / "figures", ("png",))
     assert set(drawn) == {"cause_patching", "cause_knockout", "cause_lens"}
     assert all((tmp_path / "figures" / f"{name}.csv").is_file() for name in drawn)
-    assert (
-        cause_figures({"skipped": "why"}) == {} and cause_figures({"lens": {"skipped": "why"}}) == {}
-    )
+    assert cause_figures({"skipped": "why"}) == {} and cause_figures({"lens": {"skipped": "why"}}) == {}
