@@ -92,7 +92,7 @@ class Probing:
         for site in self.sites or self.store.sites:
             values = np.ascontiguousarray(self.store.read(site).values)
             total.update(f"{site}{values.shape}{values.dtype}".encode())
-            total.update(memoryview(values).cast("B"))
+            total.update(values.reshape(-1).view(np.uint8).data)
         return {"checksum": total.hexdigest()[:16], "stimuli": len(self.store.ids)}
 
     def told(self) -> tuple[Literal["classes", "numbers"], Labels | None]:

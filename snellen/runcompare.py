@@ -172,8 +172,12 @@ def _difference(a: Any, b: Any) -> float | None:
     if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
         if a.shape != b.shape:
             return None
-        x, y = a.astype(np.float64), b.astype(np.float64)
-        return float(np.max(np.abs(x - y) / np.maximum(1, np.maximum(np.abs(x), np.abs(y))), initial=0.0))
+        one, other = a.astype(np.float64), b.astype(np.float64)
+        unequal = ~((one == other) | (np.isnan(one) & np.isnan(other)))
+        one, other = one[unequal], other[unequal]
+        if not np.isfinite([one, other]).all():
+            return None
+        return float(np.max(np.abs(one - other) / np.maximum(1, np.maximum(np.abs(one), np.abs(other))), initial=0.0))
     if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
         return None
     if type(a) is type(b) and a == b:
