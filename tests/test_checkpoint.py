@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from hooks.checkpoint import Source, config_of, first_line, quantization_of, refuse_pickle, with_adapter
 from hooks.load import Mllm, load
@@ -105,6 +106,9 @@ def test_a_repository_s_own_model_is_found_once_its_code_is_trusted(tmp_path: Pa
     (folder / "modeling_stranger.py").write_text(CODE)
     with pytest.raises(InputError, match="trust_remote_code=True"):
         load(folder, device="cpu")
+    with pytest.raises(InputError, match=r"lacks 1 weights of its model \(first: lm_head.weight\), which would be random"):
+        load(folder, device="cpu", trust_remote_code=True)  # the library knows the saved names of its own models alone
+    save_file(llava.model.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
     found = load(folder, device="cpu", trust_remote_code=True)
     assert found.provenance["class"] == "Stranger" and found.stages.sites == llava.stages.sites
     assert found.stages.proof is not None and found.stages.proof.reached == (64, 64)

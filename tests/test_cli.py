@@ -333,7 +333,7 @@ def test_the_version_is_told() -> None:
         (("ask", "--levels", "high"), "Got --levels high; expected whole numbers from 1 to 5"),
         (("ask", "--images", "no-such-folder"), "There is no folder no-such-folder"),
         (("report", "."), "holds no finished exam (no results.json)"),
-        (("verify", "tests"), "There are no activations at or below tests"),
+        (("verify", "docs"), "There are no activations at or below docs"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_paragraph_and_a_non_zero_exit(arguments: tuple[str, ...], words: str, tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_the_first_page_runs_as_written(capsys: pytest.CaptureFixture[str]) -> N
     assert said[2].startswith("torch.Size")
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_the_site_builds_without_a_warning_and_asks_nothing_of_the_network(tmp_path: Path) -> None:
     for package in ("sphinx", "myst_parser", "furo"):
         pytest.importorskip(

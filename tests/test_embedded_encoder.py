@@ -46,7 +46,7 @@ def test_the_readouts_weigh_what_applies(corpus: data.Corpus) -> None:
     assert set(parts) == {"class", "shape"} and set(without) == {"class"} and less < total
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_see_through_moves_only_the_late_blocks_and_lowers_the_distance_to_clean(corpus: data.Corpus, tmp_path: Path) -> None:
     before = tower()
     after = encoder.see_through(copy.deepcopy(before), corpus, 30, 12, 3, tmp_path, "cpu", 0)

@@ -7,7 +7,7 @@ import pytest
 from snellen.embedded import PATIENTS, train
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_the_quick_recipe_makes_two_loadable_patients_and_resumes(tmp_path: Path) -> None:
     from transformers import AutoModelForImageTextToText
 

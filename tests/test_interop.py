@@ -13,7 +13,7 @@ from stimuli.mcq import read_mcq
 PAGE = (Path(__file__).parent.parent / "docs" / "interop.md").read_text()
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")  # of umap, which the page imports as anyone would
 def test_one_line_each_for_scikit_learn_captum_and_umap() -> None:
     (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)

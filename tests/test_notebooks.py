@@ -9,11 +9,11 @@ import pytest
 
 FOLDER = Path(__file__).parent.parent / "notebooks"
 SOURCES = sorted(FOLDER.glob("[0-9]*.py"))
-LONG = ("05_cause_and_attribution",)
-"""More than a minute each."""
+FIRST = "01_examine_a_model"
+"""What everybody begins with; the others take minutes together and are heavy proofs."""
 ELSEWHERE = ("06_your_own_model_and_data", "09_activations_of_a_whole_set")
 """Run from another folder than their own."""
-RUNS = [pytest.param(path, id=path.stem, marks=pytest.mark.heavy if path.stem in LONG else ()) for path in SOURCES]
+RUNS = [pytest.param(path, id=path.stem, marks=() if path.stem == FIRST else pytest.mark.heavy) for path in SOURCES]
 
 
 def builder() -> object:

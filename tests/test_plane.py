@@ -67,7 +67,7 @@ def test_parts_that_do_not_match_are_refused() -> None:
         plane(before, after[1:], words, labels, ids, ["c0", "c1"])
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_umap_is_reproducible() -> None:
     first, again = (plane(*parts(40), ["c0", "c1"], seed=1) for _ in range(2))
     assert first.method == "UMAP" and first.points == again.points and first.explained is None and first.seed == 1

@@ -59,7 +59,8 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
     torch.set_num_threads(threads)
 
 
-@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.heavy)])
+@pytest.mark.heavy
+@pytest.mark.parametrize("processes", [2, 3])
 def test_processes_of_torchrun_give_the_same_rows_as_one(processes: int, alone: Store, tmp_path: Path) -> None:
     run = torchrun(processes, tmp_path)
     out, _ = run.communicate(timeout=300)

@@ -25,7 +25,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Any:
     return sn.exam("embedded", tmp_path_factory.mktemp("exam") / "run", **SMALL)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_results_have_every_part_and_every_number_is_finite_or_null(finished: Any) -> None:
     results = json.loads((finished.folder / "results.json").read_text())
     assert set(results) == {"provenance", "stimuli", "perception", "survival", "tuning", "distance", "cause", "verdict"}
@@ -52,7 +52,7 @@ def test_results_have_every_part_and_every_number_is_finite_or_null(finished: An
     assert results["provenance"]["model"]["checksum"] and results["provenance"]["config"]["seed"] == 0
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_figures_come_as_png_pdf_svg_and_csv(finished: Any) -> None:
     names = {path.stem for path in (finished.folder / "figures").glob("*.png")}
     assert {"survival", "survival_arms", "tuning", "distance", "plane", "responses", "confusion"} <= names
@@ -76,7 +76,7 @@ def test_figures_come_as_png_pdf_svg_and_csv(finished: Any) -> None:
     assert all(0 <= float(row["low"]) <= float(row["score"]) <= float(row["high"]) <= 1 for row in rows)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_the_report_is_one_page_that_asks_for_nothing(finished: Any) -> None:
     page = finished.report.read_text()
     assert finished.sentence.split(":")[0][:40] in page.replace("&#39;", "'")
@@ -86,7 +86,7 @@ def test_the_report_is_one_page_that_asks_for_nothing(finished: Any) -> None:
     assert page.count("<img") == page.count("alt=") > 5
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_a_second_run_is_done_and_another_config_is_refused(finished: Any) -> None:
     before = (finished.folder / "results.json").stat().st_mtime_ns
     assert sn.exam("embedded", finished.folder, **SMALL).verdict == finished.verdict
@@ -138,7 +138,7 @@ def test_a_killed_exam_goes_on_and_gives_the_same(finished: Any, tmp_path: Path,
         assert rows[0] and json.dumps(rows[0]) == json.dumps(rows[1])
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_the_users_own_images_with_one_of_them_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("snellen.examination.written", lambda *_: {})  # figures are drawn by the other exam
     folder = tmp_path / "photos"

@@ -34,9 +34,9 @@ def test_a_folder_of_the_user_s_is_parted_by_reference(tmp_path: Path) -> None:
     assert not set(train.references) & set(shown.references)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
-@pytest.mark.parametrize("method", ["full", pytest.param("lora", marks=pytest.mark.heavy)])
+@pytest.mark.parametrize("method", ["full", "lora"])
 def test_a_run_leaves_a_report_a_loadable_model_and_figures(
     llava: Mllm, llava_folder: Path, tmp_path: Path, method: str
 ) -> None:

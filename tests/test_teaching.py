@@ -64,6 +64,7 @@ def test_budgets_are_matched_and_the_best_rate_is_reported(llava: Mllm, train: S
     assert json.loads((tmp_path / "teaching.json").read_text())["matrix"] and (tmp_path / "forgotten.csv").is_file()
 
 
+@pytest.mark.heavy
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 def test_one_step_of_each_end_to_end(llava: Mllm, train: StimulusSet, tmp_path: Path) -> None:
     shown = exam_set(2, levels=(5,), taxonomy="paper8")

@@ -51,6 +51,7 @@ def same(one: Path, other: Path, tolerance: float) -> None:
     assert apart < 0.03 * sum(value**2 for value in moved.values()) ** 0.5, "they differ by much less than they moved"
 
 
+@pytest.mark.heavy
 def test_two_processes_give_the_loss_curve_of_one(tmp_path: Path) -> None:
     what = ["vision", "--constraint", "align+keep+order+decorrelate", "--steps", "4"]
     finished(tune(tmp_path / "one", 1, *what))
