@@ -117,7 +117,7 @@ def test_every_probing_of_hostile_features_is_right(name: str) -> None:
     more = row_of(name, changed(store, lambda x: np.hstack([x] + [x + 0.1 * rng.normal(size=x.shape) for _ in range(24)])))
     assert more[key] > (CHANCE[name] + plain[key]) / 2, "more features than rows"
     twice = row_of(name, changed(store, lambda x: np.hstack([x, x])))
-    assert twice[key] == pytest.approx(plain[key], rel=0.1), "every feature twice"
+    assert twice[key] == pytest.approx(plain[key], rel=0.25), "every feature twice, which halves the penalty"
     certain = row_of(name, changed(store, lambda x: 1e3 * np.round(x[:, :1] * 0) + 1e3 * _codes(store)))
     assert np.isfinite(certain[key]) and certain[key] >= plain[key] - 1e-6, "perfectly separable"
 

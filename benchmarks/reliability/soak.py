@@ -30,7 +30,7 @@ from benchmarks.reliability.page import arguments, table, written
 from stimuli.types import Stimulus
 
 SIDE, WIDTH, BLOCKS, WARM = 28, 16, 10, 0.2
-EVERY = 0.25
+EVERY = 0.02
 """Seconds between two looks."""
 
 
