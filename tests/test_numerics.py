@@ -119,7 +119,9 @@ def test_every_probing_of_hostile_features_is_right(name: str) -> None:
     twice = row_of(name, changed(store, lambda x: np.hstack([x, x])))
     assert twice[key] == pytest.approx(plain[key], rel=0.25), "every feature twice, which halves the penalty"
     certain = row_of(name, changed(store, lambda x: 1e3 * np.round(x[:, :1] * 0) + 1e3 * _codes(store)))
-    assert np.isfinite(certain[key]) and certain[key] >= plain[key] - 1e-6, "perfectly separable"
+    assert np.isfinite(certain[key]) and certain[key] >= 0.9 * plain[key], (
+        "perfectly separable; an online code begins without having seen it"
+    )
 
 
 def _codes(store: FakeStore) -> np.ndarray:
