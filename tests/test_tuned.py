@@ -12,8 +12,9 @@ from hooks.load import Mllm
 from stimuli.errors import InputError
 from stimuli.sets import exam_set
 from stimuli.types import StimulusSet
+from tuning.checkpoints import FILE
 from tuning.tune import tune
-from tuning.tuned import quantized_as, reopen
+from tuning.tuned import REPLAYS, quantized_as, reopen
 
 OPTIONS: dict[str, Any] = {"steps": 2, "batch_size": 4, "replay_images": 2, "progress": False}
 
@@ -72,6 +73,19 @@ def test_a_run_that_was_cut_off_while_saving_starts_again(llava: Mllm, train: St
     (tmp_path / "component.safetensors").write_bytes(b"half")
     again = tune(llava, train, "projector", out=tmp_path, **OPTIONS).mllm.model.state_dict()
     assert all(torch.equal(first[name], again[name]) for name in first) and (tmp_path / "tuning.json").is_file()
+
+
+def test_halves_that_a_torn_rename_leaves_are_written_again(llava: Mllm, train: StimulusSet, tmp_path: Path) -> None:
+    first = tune(llava, train, "projector", out=tmp_path, **OPTIONS).mllm.model.state_dict()
+    record = (tmp_path / "tuning.json").read_text()
+    (tmp_path / "tuning.json").write_text(record[: len(record) // 2])
+    with pytest.raises(InputError, match="tuning.json cannot be used"):  # no checkpoint: it was finished, and damaged since
+        tune(llava, train, "projector", out=tmp_path, **OPTIONS)
+    (tmp_path / FILE).write_bytes(b"half")
+    (tmp_path / REPLAYS).write_text('{"of": {"mod')
+    again = tune(llava, train, "projector", out=tmp_path, **OPTIONS).mllm.model.state_dict()
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert json.loads((tmp_path / "tuning.json").read_text())["config"] == json.loads(record)["config"]
 
 
 @pytest.mark.parametrize(

@@ -98,6 +98,8 @@ def finished(mllm: Mllm, part: Part, config: Mapping[str, Any], out: Path | None
     """
     if out is None or not (out / RECORD).is_file():
         return None
+    if (out / checkpoints.FILE).is_file() and not _whole(out / RECORD):
+        return None  # cut off while the record was written: the checkpoint, which goes last, is there to go on from
     saved = _record(out / RECORD)
     changed = difference(saved["config"], json.loads(json.dumps(config)))
     if changed:
@@ -135,6 +137,15 @@ def reopen(mllm: Mllm, folder: str | Path) -> Tuned:
         )
     part = find_part(mllm.model, mllm.stages, saved["config"]["component"], saved["config"].get("only"))
     return _opened(mllm, part, saved, Path(folder))
+
+
+def _whole(file: Path) -> bool:
+    """Whether a file holds JSON to its end; half of one is left where a rename is not atomic."""
+    try:
+        json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return False
+    return True
 
 
 def _record(file: Path) -> dict[str, Any]:
@@ -233,7 +244,7 @@ def kept_replays(
         "quality": config["quality"] == 0
     }
     file = out / REPLAYS if out is not None else None
-    saved = read_json(file, "what the untouched model said") if file is not None and file.is_file() else {}
+    saved = read_json(file, "what the untouched model said") if file is not None and _whole(file) else {}
     if saved.get("of") == key:
         rows = saved["rows"]
     else:
