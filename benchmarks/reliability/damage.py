@@ -16,7 +16,7 @@ import shutil
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -70,15 +70,16 @@ def extracted(folder: Path, ids: Sequence[str], close: bool = True) -> int:
 def original(folder: Path) -> Path:
     """The store: a third of it by a run whose files were put together, a third by one whose were not, a third by one that was killed."""
     third = COUNT // 3
-    extracted(folder, IDS[:third])
-    large, writer.LARGE = writer.LARGE, 0
-    extracted(folder, IDS[third : 2 * third])
-    writer.LARGE = large
-    child = os.fork()
-    if not child:
-        extracted(folder, IDS[2 * third :], close=False)
-        os._exit(0)
-    os.waitpid(child, 0)
+    for at, (large, close) in enumerate(((writer.LARGE, True), (0, True), (writer.LARGE, False))):
+        child = os.fork()  # of a process that still lives, a part without its end would be one that is being written
+        if not child:
+            with suppress(BaseException):
+                writer.LARGE = large
+                extracted(folder, IDS[at * third : (at + 1) * third], close=close)
+                os._exit(0)
+            os._exit(1)
+        if os.waitpid(child, 0)[1]:
+            raise RuntimeError(f"run {at} of the store did not end well")
     return folder
 
 
