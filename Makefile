@@ -69,9 +69,10 @@ headline: setup  ## the table of docs/headline.md: both patients, three seeds, f
 	$(BIN)/python benchmarks/headline.py
 
 # In this order; a new script of benchmarks/reliability is added here.
-RELIABILITY := damage kills together soak repeat
+RELIABILITY := damage kills together soak repeat hostile fuzz
 
-reliability: setup  ## the numbers of docs/reliability.md: what is struck, damaged, shared and long (under an hour on one core)
+reliability: setup  ## the numbers of docs/reliability.md: what is struck, damaged, shared, long and hostile
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[fuzz]'
 	set -e; for name in $(RELIABILITY); do OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.reliability.$$name; done
 
 matrix: setup  ## the fast tests under the oldest and the newest libraries that are allowed (environments of 8 GB each in .matrix)

@@ -32,6 +32,8 @@ def figures(
                snellen figures runs/demo --column single --only survival --only confusion --out paper/figures
                snellen figures runs/a-probes --list
     """
+    from joblib import cpu_count
+
     from analysis.figures.columns import too_wide, width_of
     from analysis.figures.files import there, written
     from analysis.figures.saved import saved_figures
@@ -46,7 +48,7 @@ def figures(
         return {"figures": names}
     chosen = {name: plan[name] for name in _known(only, plan)}
     folder = out or run / ("figures" if column is None else f"figures-{column}")
-    files = written(chosen, folder, formats, column)
+    files = written(chosen, folder, formats, column, workers=cpu_count())
     missing = [name for name in chosen if name not in files] if only else []
     if missing:
         typer.echo(f"There is no data for {', '.join(missing)}.")

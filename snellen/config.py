@@ -17,7 +17,7 @@ BUDGETS: Mapping[str, Mapping[str, int | str]] = {
         "references": 40,
         "train_references": 160,
         "steps": 100,
-        "batch_size": 32,
+        "batch_size": 16,
         "interview": "brief",
         "few": 6,
         "repeats": 3,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from joblib import cpu_count
 
 from analysis.captions import Captions, captions_kept
 from analysis.figures import exam_figures, written
@@ -144,7 +145,7 @@ def examine(settings: ExamConfig, folder: Path, clock: steps.Clock, progress: bo
         for table, rows in more.items():
             write_csv(rows, folder / "tables" / f"{table}.csv")
         write_json(exam_maps.with_examples(pictures(shown), maps), folder / PICTURES)
-        figures = written(exam_figures(results), folder / "figures")
+        figures = written(exam_figures(results), folder / "figures", workers=cpu_count())
         render(results, folder, figures)
     (folder / "results.partial.json").replace(folder / "results.json")
     return results

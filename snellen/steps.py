@@ -16,6 +16,7 @@ from stimuli.types import StimulusSet
 def redraw(folder: Path) -> Path:
     """Figures and report from ``results.json``."""
     from jinja2 import TemplateError
+    from joblib import cpu_count
 
     from analysis.figures import exam_figures, written
     from analysis.report import render
@@ -25,7 +26,7 @@ def redraw(folder: Path) -> Path:
         raise InputError(f"{folder} holds no finished exam (no results.json). Run `snellen exam --out DIR` and give DIR.")
     found = read_json(results, "the results of a finished exam")
     try:
-        return render(found, folder, written(exam_figures(found), folder / "figures"))
+        return render(found, folder, written(exam_figures(found), folder / "figures", workers=cpu_count()))
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, TemplateError) as error:

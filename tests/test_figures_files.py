@@ -67,3 +67,16 @@ def test_figures_have_our_style_and_settings_stay_as_they_were(tmp_path: Path) -
 
     written(bound({"line": noting}, [1.0]), tmp_path, ("svg",))
     assert seen["font.size"] == 8.5 and seen["svg.hashsalt"] == "snellen" and dict(matplotlib.rcParams) == before
+
+
+def test_several_processes_write_the_same_files_in_the_plans_order(tmp_path: Path) -> None:
+    plan = bound({f"line{i}": plotted for i in range(8)} | {"none": lambda results: plotted(None)}, [1.0, 2.0])
+    one, two = (written(plan, tmp_path / str(workers), workers=workers) for workers in (1, 2))
+    assert [*one] == [*two] == [f"line{i}" for i in range(8)]
+    for name, files in one.items():
+        assert all(path.read_bytes() == two[name][ending].read_bytes() for ending, path in files.items())
+
+
+def test_a_figure_drawn_alone_is_laid_out_as_with_other_formats(tmp_path: Path) -> None:
+    alone, among = (written(bound({"line": plotted}, [1.0, 2.0]), tmp_path / str(len(f)), f) for f in (("svg",), FORMATS))
+    assert alone["line"]["svg"].read_bytes() == among["line"]["svg"].read_bytes()

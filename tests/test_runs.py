@@ -105,7 +105,7 @@ def timeless(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def test_a_killed_exam_goes_on_and_gives_the_same(finished: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from snellen import exam_distances, examination
 
-    monkeypatch.setattr(examination, "written", lambda *_: {})  # neither figures nor the plane are compared here
+    monkeypatch.setattr(examination, "written", lambda *_, **__: {})  # neither figures nor the plane are compared here
     monkeypatch.setattr(exam_distances, "_plane", lambda *_: None)
     two = {**SMALL, "arms": ("projector", "llm"), "interview": "off"}  # each arm is what it is among others
     real = examination._arm
@@ -140,7 +140,7 @@ def test_a_killed_exam_goes_on_and_gives_the_same(finished: Any, tmp_path: Path,
 
 @pytest.mark.heavy
 def test_the_users_own_images_with_one_of_them_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("snellen.examination.written", lambda *_: {})  # figures are drawn by the other exam
+    monkeypatch.setattr("snellen.examination.written", lambda *_, **__: {})  # figures are drawn by the other exam
     folder = tmp_path / "photos"
     folder.mkdir()
     for i in range(9):

@@ -48,7 +48,9 @@ def bound(figures: Mapping[str, Callable[[Any], Made]], results: Any) -> dict[st
     return {name: partial(make, results) for name, make in figures.items()}
 
 
-def written(plan: Plan, folder: str | Path, formats: Sequence[str] = FORMATS, column: str | None = None) -> Files:
+def written(
+    plan: Plan, folder: str | Path, formats: Sequence[str] = FORMATS, column: str | None = None, workers: int = 1
+) -> Files:
     """Draw every figure of a plan that there is data for, and write it.
 
     Args:
@@ -56,13 +58,28 @@ def written(plan: Plan, folder: str | Path, formats: Sequence[str] = FORMATS, co
         folder: where to write.
         formats: file endings.
         column: a width, as ``analysis.figures.columns`` knows them; by default the figure's own, for screens.
+        workers: processes that draw at the same time, each at least four figures; 1 draws here.
 
     Returns:
-        Name → format → path; a figure without data is left out.
+        Name → format → path, in the plan's order; a figure without data is left out.
 
     Raises:
         InputError: an unknown width.
     """
+    workers = max(1, min(workers, len(plan) // 4))
+    draw = partial(_drawn, folder=Path(folder), formats=formats, column=column)
+    if workers == 1:
+        return draw(plan)
+    from joblib import Parallel, delayed
+
+    shares = [{name: plan[name] for name in [*plan][start::workers]} for start in range(workers)]
+    found: Files = {}
+    for files in Parallel(workers)(delayed(draw)(share) for share in shares):
+        found |= files
+    return {name: found[name] for name in plan if name in found}
+
+
+def _drawn(plan: Plan, folder: Path, formats: Sequence[str], column: str | None) -> Files:
     found: Files = {}
     with style():
         for name, make in plan.items():
@@ -70,8 +87,17 @@ def written(plan: Plan, folder: str | Path, formats: Sequence[str] = FORMATS, co
             if made is not None:
                 if column is not None:
                     fit(made[0], width_of("double" if too_wide(name, column) else column))
-                found[name] = _saved(*made, name, Path(folder), formats)
+                _laid_out(made[0])
+                found[name] = _saved(*made, name, folder, formats)
     return found
+
+
+def _laid_out(made: Any) -> None:
+    """Places what is on a figure once for all formats, which then look alike."""
+    engine = made.get_layout_engine()
+    if engine is not None:
+        engine.execute(made)
+        made.set_layout_engine("none")
 
 
 def there(plan: Plan) -> list[str]:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.reliability.mutate import checked, mutated
-from benchmarks.reliability.watch import CANARY, Case, command
+from benchmarks.reliability.watch import CANARY, Case, Parser, command
 
 SIDE = 24
 
@@ -48,6 +48,11 @@ def cases(count: int, seed: int = 0) -> Iterator[Case]:
         bad = checked(bad) if name.endswith(".png") and i % 3 else bad
         reading = read_bytes if i % 4 == 3 else read
         yield Case("images", f"{i}-{name}", _writer(rng.choice((name, "a.png", "a.jpg")), bad), reading)
+
+
+def parsers() -> dict[str, Parser]:
+    """What reads images, with good ones of every kind; a file's name says nothing of its kind."""
+    return {"image": ("a.png", list(seeds().values()), read)}
 
 
 def _writer(name: str, content: Any) -> Any:

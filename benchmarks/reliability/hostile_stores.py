@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.reliability.hostile_models import Running
 from benchmarks.reliability.mutate import mutated
-from benchmarks.reliability.watch import Case, command
+from benchmarks.reliability.watch import Case, Parser, command
 
 Change = Callable[[Path], Any]
 CONFIG = {"format": 3, "sites": ["a", "b"], "pool": "mean", "model": {"name": "m"}}
@@ -56,7 +56,7 @@ def cases(count: int, seed: int = 0) -> Iterator[Case]:
         yield Case("results", name, _file("a.json", json.dumps({"snellen": 1, "result": content}).encode()), _loaded)
     rng = random.Random(seed)
     files = [path.relative_to(good()) for path in sorted(good().rglob("*")) if path.is_file()]
-    made = {"x.npy": _npy(np.ones((8, 2), np.float32)), "x.safetensors": _tensors(), "stimuli.csv": _csv()}
+    made = {"x.npy": _npy(np.ones((8, 2), np.float32)), "x.safetensors": _tensors(), "stimuli.csv": feature_rows()}
     saved = json.dumps({"snellen": 1, "result": _results()["as it was"]}).encode()
     for i in range(count):
         if i % 3 == 0:
@@ -67,6 +67,29 @@ def cases(count: int, seed: int = 0) -> Iterator[Case]:
             yield Case("features", f"{i}-{kind}", _file(kind, mutated(made[kind], rng)), _read_features)
         else:
             yield Case("results", f"{i}", _file("a.json", mutated(saved, rng)), _loaded)
+
+
+def parsers() -> dict[str, Parser]:
+    """What reads features, manifests and saved results, each with the name of its file and good ones."""
+    lines = [path.read_bytes() for path in sorted(good().rglob("manifest.jsonl"))]
+    return {
+        "npy": ("x.npy", [_npy(np.ones((8, 2), np.float32))], _read_features), "safetensors": ("x.safetensors", [_tensors()], _read_features),
+        "manifest": ("manifest.jsonl", lines, _lines_read),
+        "result": ("a.json", [json.dumps({"snellen": 1, "result": _results()["as it was"]}).encode()], _loaded),
+    }  # fmt: skip
+
+
+def _lines_read(path: Path, out: Path) -> None:
+    """A manifest in the place of a store's own."""
+    from hooks.store import Store
+
+    folder = out.parent / "store"
+    if not folder.exists():
+        shutil.copytree(good(), folder)
+    shutil.copy(path, next(folder.rglob("manifest.jsonl")))
+    store = Store(folder)
+    for site in store.sites:
+        np.asarray(store.read(site).values)
 
 
 def _store(change: Change) -> Callable[[Path], Path]:
@@ -81,7 +104,7 @@ def _store(change: Change) -> Callable[[Path], Path]:
 
 def _file(name: str, content: bytes) -> Callable[[Path], Path]:
     def write(folder: Path) -> Path:
-        (folder / "stimuli.csv").write_bytes(_csv())
+        (folder / "stimuli.csv").write_bytes(feature_rows())
         path = folder / (name if "." in name else f"{name}.npy")
         path = folder / path.name.rpartition(": ")[2]
         path.write_bytes(content)
@@ -220,7 +243,8 @@ def _tensors(**changed: Any) -> bytes:
     return struct.pack("<Q", len(text)) + text + bytes(64)
 
 
-def _csv() -> bytes:
+def feature_rows() -> bytes:
+    """Of eight features, what each is of."""
     return b"id,reference,type\n" + b"".join(b"s%d,r%d,jpeg\n" % (i, i % 4) for i in range(8))
 
 

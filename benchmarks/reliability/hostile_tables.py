@@ -16,7 +16,7 @@ import numpy as np
 
 from benchmarks.reliability.hostile_images import seeds
 from benchmarks.reliability.mutate import mutated
-from benchmarks.reliability.watch import Case, command
+from benchmarks.reliability.watch import Case, Parser, command
 
 DEEP = 100_000
 """Brackets within brackets."""
@@ -45,13 +45,20 @@ def cases(count: int, seed: int = 0) -> Iterator[Case]:
         lambda path, out: command("probe", path.parent, "--labels", path),
     )
     rng = random.Random(seed)
-    good: list[tuple[str, bytes, Callable[[Path, Path], Any]]] = [
-        ("a.csv", list_of(), _listed), ("dmos.csv", scores_of(), _scores), ("a.csv", list_of(), _described), ("a.tsv", questions_of(), _mcq),
-        ("a.xlsx", workbook(), _sheet), ("a.mat", arrays(), _array), ("a.csv", answers_of(), _compared),
-    ]  # fmt: skip
+    good = list(parsers().values())
     for i in range(count):
-        name, content, reading = good[i % len(good)]
+        name, (content,), reading = good[i % len(good)]
         yield Case("tables", f"{i}-{reading.__name__.strip('_')}", _writer(name, mutated(content, rng)), reading)
+
+
+def parsers() -> dict[str, Parser]:
+    """What reads tables, each with the name of its file and a good one."""
+    return {
+        "list": ("a.csv", [list_of()], _listed), "scores": ("dmos.csv", [scores_of()], _scores),
+        "description": ("a.csv", [list_of()], _described), "questions": ("a.tsv", [questions_of()], _mcq),
+        "workbook": ("a.xlsx", [workbook()], _sheet), "array": ("a.mat", [arrays()], _array),
+        "answers": ("a.csv", [answers_of()], _compared),
+    }  # fmt: skip
 
 
 def _writer(name: str, content: bytes) -> Callable[[Path], Path]:

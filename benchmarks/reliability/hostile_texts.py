@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.reliability.hostile_images import seeds
 from benchmarks.reliability.mutate import mutated
-from benchmarks.reliability.watch import CANARY, Case, command
+from benchmarks.reliability.watch import CANARY, Case, Parser, command
 
 Read = Callable[[Path, Path], Any]
 SECRET = b"nobody may read this"
@@ -23,7 +23,7 @@ RUN = f"import os; open(os.environ['{CANARY}'], 'w').close()"
 def cases(count: int, seed: int = 0) -> Iterator[Case]:
     """By hand, and so many that were good."""
     for name, text in _yaml().items():
-        for kind, (file, _, read) in _files().items():
+        for kind, (file, _, read) in _yaml_files().items():
             yield Case("YAML", f"{kind}: {name}", _writer(file, text.encode("utf-8", "surrogatepass")), read)
     for name, pair in _pairs().items():
         yield Case(
@@ -38,13 +38,19 @@ def cases(count: int, seed: int = 0) -> Iterator[Case]:
     for name, text in _said().items():
         yield Case("answers", name, _writer("a.txt", text.encode()), _parsed)
     rng = random.Random(seed)
-    good = [(kind, *about) for kind, about in _files().items()]
+    good = [(kind, *about) for kind, about in _yaml_files().items()]
     for i in range(count):
         kind, file, text, read = good[i % len(good)]
         yield Case("YAML", f"{i}-{kind}", _writer(file, mutated(text, rng)), read)
     for i in range(count // 2):
         yield Case("answers", f"{i}", _writer("a.txt", mutated(ANSWER * rng.choice((1, 1, 200)), rng)), _parsed)
         yield Case("requests", f"{i}", _served(_request(rng)), _asked)
+
+
+def parsers() -> dict[str, Parser]:
+    """What reads texts, each with the name of its file and good ones."""
+    made: dict[str, Parser] = {kind: (file, [text], read) for kind, (file, text, read) in _yaml_files().items()}
+    return {**made, "reply": ("a.txt", [ANSWER], _parsed)}
 
 
 def _writer(name: str, content: bytes) -> Callable[[Path], Path]:
@@ -62,7 +68,7 @@ def _writer(name: str, content: bytes) -> Callable[[Path], Path]:
 # ---- YAML ------------------------------------------------------------------------------------------------------------
 
 
-def _files() -> dict[str, tuple[str, bytes, Read]]:
+def _yaml_files() -> dict[str, tuple[str, bytes, Read]]:
     """Per kind a name, a good one, and how it is read."""
     from stimuli.taxonomy import FOLDER
 

@@ -96,7 +96,7 @@ def tasks(work: Path, strikes: Sequence[int]) -> list[Task]:
     quiet: dict[str, Any] = {"progress": False}
 
     def examined(out: Path) -> None:
-        examination.written = lambda *_: {}  # figures are drawn from what is compared here
+        examination.written = lambda *_, **__: {}  # figures are drawn from what is compared here
         exam("embedded", out, **EXAM)
 
     made = [

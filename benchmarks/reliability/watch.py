@@ -47,6 +47,10 @@ RUNS = (
 WRITES = ("os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "shutil.rmtree")
 
 
+Parser = tuple[str, Sequence[bytes], Callable[[Path, Path], Any]]
+"""The name that a file must have, good contents, and what reads it, writing only below its second argument."""
+
+
 @dataclass(frozen=True)
 class Case:
     """One piece of input."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from stimuli.errors import InputError
 from stimuli.readers.assemble import Choices, Dataset, Row, assemble
 from stimuli.readers.files import Files, root
 from stimuli.readers.labels import number
+from stimuli.readers.matlab import read_mat
 from stimuli.readers.names import LIVE
 from stimuli.types import StimulusSet
 
@@ -44,13 +46,15 @@ def live(
     files = Files(folder)
     scores, stds, original, source = _scores(files)
     names = _array(files.need(NAMES), "refnames_all")
+    if not all(isinstance(name, str) for name in names):
+        raise InputError(f"{NAMES} holds other things than names of files. Expected LIVE's. Fetch the dataset again.")
     rows, repeated = [], []
     places = [(kind, f"{kind}/img{i}.bmp") for kind, count in COUNTS.items() for i in range(1, count + 1)]
     for index, (kind, image) in enumerate(places):
         if original[index]:
             repeated.append(image)
             continue
-        reference = f"refimgs/{str(np.asarray(names[index]).item()).strip()}"
+        reference = f"refimgs/{names[index].strip()}"
         where = f"{source}, entry {index + 1}"
         std = None if stds is None else number(str(stds[index]), "dmos_std", where)
         rows.append(Row(image, reference, LIVE[kind], None, number(str(scores[index]), "dmos", where), std, where=where))
@@ -65,7 +69,7 @@ def live(
     )
 
 
-def _scores(files: Files) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, str]:
+def _scores(files: Files) -> tuple[Sequence[Any], Sequence[Any] | None, Sequence[Any], str]:
     """Scores, their standard deviations where known, whether each entry is undistorted, and the name of their file."""
     realigned = files.find(REALIGNED)
     if realigned is None:
@@ -74,20 +78,18 @@ def _scores(files: Files) -> tuple[np.ndarray, np.ndarray | None, np.ndarray, st
     return _array(realigned, "dmos_new"), _array(realigned, "dmos_std"), _array(realigned, "orgs"), realigned.name
 
 
-def _array(path: Path, name: str) -> np.ndarray:
-    """One array of a ``.mat`` file, of shape (982,).
+def _array(path: Path, name: str) -> Sequence[Any]:
+    """The 982 entries of one array of a ``.mat`` file.
 
     Raises:
         InputError: it cannot be read, has no such array, or one of another length.
     """
-    from scipy.io import loadmat
-
     try:
-        content: dict[str, Any] = loadmat(path)
-    except Exception as error:  # the reader raises many kinds for broken files
+        content = {key: np.ravel(value) if isinstance(value, np.ndarray) else value for key, value in read_mat(path).items()}
+    except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}). Expected a MATLAB file. Fetch the dataset again.") from error
-    found = {key: value for key, value in content.items() if not key.startswith("__")}
-    if name not in found or np.size(found[name]) != TOTAL:
-        shown = ", ".join(f"{key} {'x'.join(map(str, np.shape(value)))}" for key, value in found.items()) or "nothing"
+    sizes = {key: len(value) if isinstance(value, (list, np.ndarray)) else 1 for key, value in content.items()}
+    if sizes.get(name) != TOTAL:
+        shown = ", ".join(f"{key} with {size}" for key, size in sizes.items()) or "nothing"
         raise InputError(f"{path} holds {shown}. Expected {name} with {TOTAL} entries. Fetch the dataset again.")
-    return np.ravel(found[name])
+    return content[name]
