@@ -14,7 +14,7 @@ from analysis.perception import readings, with_labels
 from analysis.protocols import Protocol, protocol
 from hooks.batch import run
 from hooks.capture import Stop, capture
-from hooks.checkpoint import first_line
+from hooks.folder import first_line
 from hooks.load import Mllm
 from probes.intervals import balanced_accuracies, group_bootstrap, group_counts, interval, resamples
 from stimuli.errors import InputError

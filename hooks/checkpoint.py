@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 
+from hooks.folder import first_line, no_safetensors
 from hooks.quiet import quiet
 from stimuli.errors import InputError
 
@@ -58,7 +58,7 @@ def weights(source: Source, dtype: str | torch.dtype | None, device: str, device
         raise
     except Exception as error:  # of whatever kind the library raises it for broken files
         if "safetensors" in str(error) and "file named" in str(error) and not Path(source.path).is_dir():
-            raise InputError(_pickled(source.path)) from error
+            raise InputError(no_safetensors(source.path)) from error
         raise InputError(
             f"The checkpoint '{source.path}' could not be loaded: {first_line(error)} Expected weights in safetensors, tokenizer "
             "and processor files that fit its config.json. Save it again with save_pretrained, or check the revision; if a "
@@ -240,61 +240,3 @@ def with_adapter(model: Any, adapter: str) -> Any:
             "trained on this model. Check base_model_name_or_path in its adapter_config.json."
         ) from error
     return wrapped if quantization_of(model) is not None else wrapped.merge_and_unload()
-
-
-def check_folder(path: str) -> None:
-    """Refuse a path that cannot be a model: a folder without a config, or neither a folder nor a hub id."""
-    folder = Path(path)
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        raise InputError(
-            f"The folder '{path}' has no config.json, so it is no checkpoint. Expected a folder written by "
-            "save_pretrained (config.json, weights, tokenizer and processor files). Check the path."
-        )
-    if not folder.exists() and (path.startswith((".", "/", "~")) or path.count("/") != 1):
-        raise InputError(
-            f"Unknown model '{path}': there is no such folder, and it is no hub id (owner/name). Expected 'embedded', "
-            "'embedded-template', a local folder or a hub id. Check the spelling."
-        )
-
-
-def refuse_outside(path: str) -> None:
-    """Refuse a local checkpoint whose index names weights outside of its folder.
-
-    Raises:
-        InputError: it does, or the index is damaged.
-    """
-    for index in Path(path).glob("*.index.json") if Path(path).is_dir() else ():
-        try:
-            named = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-            wrong = sorted(str(name) for name in named if Path(name).name != name)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise InputError(
-                f"{index} is no index of weights ({first_line(error)}) Expected one as save_pretrained writes it. Fetch the checkpoint anew."
-            ) from error
-        if wrong:
-            raise InputError(
-                f"{index} names weights outside of its folder ('{wrong[0]:.200}'). Expected names of files beside it. Do not trust it."
-            )
-
-
-def refuse_pickle(path: str) -> None:
-    """Refuse a local folder whose weights are pickled: opening a pickle runs whatever code it holds."""
-    folder = Path(path)
-    pickled = [file.name for kind in ("*.bin", "*.pt", "*.pth", "*.ckpt") for file in folder.glob(kind)]
-    if folder.is_dir() and pickled and not any(folder.glob("*.safetensors")):
-        raise InputError(_pickled(path, ", ".join(sorted(pickled)[:3])))
-
-
-def _pickled(path: str, files: str = "no safetensors") -> str:
-    return (
-        f"'{path}' holds its weights as pickles ({files}), which can run any code when opened. Expected *.safetensors. If you trust "
-        f'where it comes from, convert it once: python -c "from transformers import AutoModelForImageTextToText as M; '
-        f"M.from_pretrained('{path}', use_safetensors=False).save_pretrained('converted')\", and copy its tokenizer and processor "
-        "files beside it."
-    )
-
-
-def first_line(error: Exception) -> str:
-    """An error's kind and first line."""
-    line = str(error).strip().split("\n")[0][:200].rstrip(".")
-    return f"{type(error).__name__}: {line}."

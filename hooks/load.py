@@ -13,8 +13,9 @@ import torch
 
 from hooks import batch as batches
 from hooks.byhand import by_hand
-from hooks.checkpoint import Source, check_folder, quantization_of, refuse_outside, refuse_pickle, usable, weights, with_adapter
+from hooks.checkpoint import Source, quantization_of, usable, weights, with_adapter
 from hooks.checksum import folder_checksum, weights_checksum
+from hooks.folder import check_folder, refuse_outside, refuse_pickle
 from hooks.processor import describe, load_processor
 from hooks.resolve import find_stages
 from hooks.selftest import proven

@@ -8,7 +8,7 @@ import re
 import sys
 from typing import Any
 
-from hooks.checkpoint import first_line
+from hooks.folder import first_line
 from hooks.quiet import quiet
 from stimuli.errors import InputError
 

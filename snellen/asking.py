@@ -162,7 +162,7 @@ def _accuracy(found: Answers) -> list[str]:
         "answers: " + ", ".join(f"{name} {share:.0%}" for name, share in most),
     ]
     if "exact" in found.extra:
-        lines.append(f"exact match: {found.extra['exact']['value']:.1%}")
+        lines.append(f"exact match, the reply being a class's words and nothing else: {found.extra['exact']['value']:.1%}")
     if "severity" in found.extra and found.extra["severity"]["value"] is not None:
         lines.append(
             f"severity right where the class is: {found.extra['severity']['value']:.1%} of {found.extra['severity']['n']}"

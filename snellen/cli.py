@@ -26,7 +26,7 @@ from snellen import (
     cli_tune,
     cli_view,
 )
-from snellen.cli_options import Model, Progress, resumable
+from snellen.cli_options import MODEL, Model, Progress, known, resumable
 from snellen.cli_output import EXIT_CODES, FAILED, INTERRUPTED, REFUSED, Json, Quiet, Then, finish, told_as_json
 from snellen.version import VERSION
 
@@ -98,7 +98,7 @@ def options(
 @app.command()
 def exam(
     context: typer.Context,
-    model: Model = "embedded",
+    model: Annotated[str, typer.Argument(help=MODEL)] = "embedded",
     images: Annotated[
         str | None, typer.Option(help="as for the other commands: embedded, leaves, a folder, a CSV, kadid10k:DIR, …")
     ] = None,
@@ -125,7 +125,6 @@ def exam(
                snellen exam --config exam.yaml --out runs/mine --json
     """
     from snellen.config import build
-    from snellen.runs import exam as run
     from snellen.settings import as_yaml, chosen
 
     named = getattr(context.get_parameter_source("model"), "name", "") != "DEFAULT"
@@ -135,6 +134,10 @@ def exam(
         settings = build(config, {**own, "model": model_})
         typer.echo(as_yaml(settings), nl=False)
         return Then({"settings": settings.model_dump(mode="json")})
+    if model_ is not None:
+        known(model_)
+    from snellen.runs import exam as run  # torch and all
+
     with resumable():
         done = run(model_, out, config=config, progress=progress, **own)
     typer.echo(f"\nVerdict: {done.verdict}. {done.sentence}\nReport: {done.report}")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from snellen import cli_cause_shared as common
-from snellen.cli_cause_shared import Batch, Boot, ModelNamed, Out, Region, RegionAny, Sites, Taxonomy
-from snellen.cli_options import Images, Levels, Loading, Model, Progress, References, Seed, resumable
+from snellen.cli_cause_shared import Batch, Boot, Out, Region, RegionAny, Sites, Taxonomy
+from snellen.cli_options import Images, Levels, Loading, Model, ModelNamed, Progress, References, Seed, resumable
 
 if TYPE_CHECKING:
     from stimuli.tables import Table

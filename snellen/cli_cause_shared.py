@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from stimuli.tables import Table
     from stimuli.types import StimulusSet
 
-ModelNamed = Annotated[str, typer.Option("--model", help="embedded, embedded-template, a checkpoint folder or a hub id")]
 """For a command whose argument is something else."""
 _REGION = typer.Option(help="distort a part of each image only: box, ellipse, segment or any")
 Region = Annotated[str | None, _REGION]

@@ -9,7 +9,24 @@ from typing import Annotated, Any
 
 import typer
 
-Model = Annotated[str, typer.Argument(help="embedded, embedded-template, a checkpoint folder or a hub id")]
+
+def known(model: str) -> str:
+    """A model that may be one: told before anything is imported or made.
+
+    Raises:
+        InputError: a folder that is no checkpoint, or neither a folder nor a hub id.
+    """
+    from hooks.folder import check_folder
+    from snellen.embedded import PATIENTS
+
+    if model not in PATIENTS:
+        check_folder(model)
+    return model
+
+
+MODEL = "embedded, embedded-template, a checkpoint folder or a hub id"
+Model = Annotated[str, typer.Argument(help=MODEL, callback=known)]
+ModelNamed = Annotated[str, typer.Option("--model", help=MODEL, callback=known)]
 Images = Annotated[
     str,
     typer.Option(

@@ -94,7 +94,7 @@ def image_processor(name: str) -> Any:
     kind, colon, size = name.partition(":")
     if colon and kind in KINDS:
         return _generic(kind, size)
-    from hooks.checkpoint import check_folder
+    from hooks.folder import check_folder
     from hooks.processor import load_processor
     from snellen import embedded
 

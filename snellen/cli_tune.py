@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from snellen.cli_options import Images, Levels, Loading, Progress, Seed, first, resumable, shared, whole_numbers
+from snellen.cli_options import Images, Levels, Loading, ModelNamed, Progress, Seed, first, resumable, shared, whole_numbers
 
 ALONE = {"method": "--method", "rank": "--rank", "only": "--only", "lr": "--lr", "patience": "--patience"}
 """Options of a component that is tuned once."""
@@ -25,7 +25,7 @@ def tune(
             "budgets, with the constraint where +constraint ends the name"
         ),
     ],
-    model: Annotated[str, typer.Option(help="embedded, embedded-template, a checkpoint folder or a hub id")] = "embedded",
+    model: ModelNamed = "embedded",
     images: Images = "embedded",
     references: Annotated[int, typer.Option(help="training references of a built-in set; all references of a folder")] = 160,
     levels: Levels = "2,3,4,5",

@@ -69,7 +69,8 @@ def mapped(
         return mllm.model, mllm.stages
     import torch
 
-    from hooks.checkpoint import Source, check_folder, class_of, config_of, first_line
+    from hooks.checkpoint import Source, class_of, config_of
+    from hooks.folder import check_folder, first_line
     from hooks.resolve import find_stages
 
     path = str(embedded.folder(str(name)) if str(name) in embedded.PATIENTS else name)

@@ -89,7 +89,7 @@ def test_everything_that_was_wanted_is_told_and_written_and_nothing_is_asked_twi
         ),
         ("yes-no", "yes or no, blur: AUC 1.00 [1.00, 1.00]"),
         ("json", "severity right where the class is: 100.0% of 4"),
-        ("short-answer", "exact match: 100.0%"),
+        ("short-answer", "exact match, the reply being a class's words and nothing else: 100.0%"),
     ],
 )
 def test_every_protocol_tells_what_only_it_knows(llava: Mllm, protocol: str, words: str) -> None:

@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from hooks.checkpoint import Source, config_of, first_line, quantization_of, refuse_pickle, with_adapter
+from hooks.checkpoint import Source, config_of, quantization_of, with_adapter
+from hooks.folder import first_line, refuse_pickle
 from hooks.load import Mllm, load
 from stimuli.errors import InputError
 

@@ -63,8 +63,16 @@ for name in [None, *group.commands]:
     with redirect_stdout(io.StringIO()) as said:
         assert group.main([*([name] if name else []), "--help"], prog_name="snellen", standalone_mode=False) == 0
     helped[name or ""] = said.getvalue()
+from stimuli.errors import InputError
+typos = 0
+for name in group.commands:
+    if "or a hub id" in helped[name]:
+        try:
+            group.main([name, *(["--model"] if "--model" in helped[name] else []), "./nowhere"], prog_name="snellen", standalone_mode=False)
+        except InputError as error:
+            typos += str(error).startswith("Unknown model './nowhere'")
 import json
-print(json.dumps({"helped": helped, "imported": sorted({name.split(".")[0] for name in sys.modules})}))
+print(json.dumps({"helped": helped, "typos": typos, "imported": sorted({name.split(".")[0] for name in sys.modules})}))
 """
 DOCS = Path(__file__).parent.parent / "docs" / "commands.md"
 
@@ -106,6 +114,11 @@ def test_help_lists_the_commands_and_each_has_an_example(every_help: dict[str, A
 
 def test_no_help_imports_anything_heavy(every_help: dict[str, Any]) -> None:
     assert len(every_help["helped"]) > 20 and not set(HEAVY) & set(every_help["imported"])
+
+
+def test_a_misspelt_model_is_told_before_anything_heavy_is_imported(every_help: dict[str, Any]) -> None:
+    told = [name for name, text in every_help["helped"].items() if "or a hub id" in text]
+    assert len(told) == every_help["typos"] > 10 and not set(HEAVY) & set(every_help["imported"])
 
 
 def test_exit_codes_and_commands_are_documented(every_help: dict[str, Any]) -> None:

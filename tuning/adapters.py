@@ -7,7 +7,8 @@ from typing import Any, Literal
 
 from torch import nn
 
-from hooks.checkpoint import first_line, quantization_of
+from hooks.checkpoint import quantization_of
+from hooks.folder import first_line
 from hooks.quiet import quiet
 from stimuli.errors import InputError
 from tuning.parts import Part

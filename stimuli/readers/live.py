@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +68,7 @@ def live(
     )
 
 
-def _scores(files: Files) -> tuple[Sequence[Any], Sequence[Any] | None, Sequence[Any], str]:
+def _scores(files: Files) -> tuple[list[Any], list[Any] | None, list[Any], str]:
     """Scores, their standard deviations where known, whether each entry is undistorted, and the name of their file."""
     realigned = files.find(REALIGNED)
     if realigned is None:
@@ -78,18 +77,20 @@ def _scores(files: Files) -> tuple[Sequence[Any], Sequence[Any] | None, Sequence
     return _array(realigned, "dmos_new"), _array(realigned, "dmos_std"), _array(realigned, "orgs"), realigned.name
 
 
-def _array(path: Path, name: str) -> Sequence[Any]:
+def _array(path: Path, name: str) -> list[Any]:
     """The 982 entries of one array of a ``.mat`` file.
 
     Raises:
         InputError: it cannot be read, has no such array, or one of another length.
     """
     try:
-        content = {key: np.ravel(value) if isinstance(value, np.ndarray) else value for key, value in read_mat(path).items()}
+        content = {
+            key: list(np.ravel(value)) if isinstance(value, np.ndarray) else value for key, value in read_mat(path).items()
+        }
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}). Expected a MATLAB file. Fetch the dataset again.") from error
-    sizes = {key: len(value) if isinstance(value, (list, np.ndarray)) else 1 for key, value in content.items()}
+    sizes = {key: len(value) if isinstance(value, list) else 1 for key, value in content.items()}
     if sizes.get(name) != TOTAL:
         shown = ", ".join(f"{key} with {size}" for key, size in sizes.items()) or "nothing"
         raise InputError(f"{path} holds {shown}. Expected {name} with {TOTAL} entries. Fetch the dataset again.")
-    return content[name]
+    return list(content[name])
