@@ -11,7 +11,7 @@ import numpy as np
 from analysis import distance_compared
 from analysis.distance_measures import ALL, Means
 from analysis.token_transport import Tokens
-from hooks.store import Activations
+from hooks.activations import Activations
 from stimuli.errors import InputError
 from stimuli.results import Result
 from stimuli.tables import Table

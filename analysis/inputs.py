@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from hooks.activations import Activations
 from hooks.ahead import default_workers
 from hooks.packed import Tiles
 from hooks.processed import Preprocessing
-from hooks.store import Activations
 from stimuli.errors import InputError
 from stimuli.progress import tqdm
 from stimuli.statistics import LEAST, pixel_statistics

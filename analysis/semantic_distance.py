@@ -34,9 +34,10 @@ from analysis.distances import Distances as Distances
 from analysis.distances import Labelled, labelled
 from analysis.token_transport import Tokens, token_measures
 from analysis.word_vectors import MEANINGS, word_sets, word_vectors
+from hooks.activations import Activations
 from hooks.extract import extract
 from hooks.load import Mllm
-from hooks.store import Activations, Store
+from hooks.store import Store
 from probes.intervals import group_counts
 from probes.splits import Fold, grouped_folds
 from stimuli.errors import InputError

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hooks.store import Activations
+from hooks.activations import Activations
 from probes.linear import Prediction
 from probes.splits import grouped_folds
 from probes.sweep import SweepResult

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hooks import records
-from hooks.store import difference
+from hooks.recipe import difference
 from stimuli.errors import InputError
 
 RECORD = "model.json"

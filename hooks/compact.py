@@ -14,7 +14,8 @@ from tqdm.auto import tqdm
 
 from hooks import manifest, records, shards
 from hooks.manifest import Line
-from hooks.store import CONFIG, Store, recipe, refuse_other
+from hooks.recipe import CONFIG, recipe, refuse_other
+from hooks.store import Store
 from hooks.writer import gathered
 from stimuli.errors import InputError
 

@@ -10,7 +10,8 @@ from tqdm.auto import tqdm
 
 from hooks import manifest, records, shards
 from hooks.manifest import Line
-from hooks.store import CONFIG, Store, damaged_recipe
+from hooks.recipe import CONFIG, damaged_recipe
+from hooks.store import Store
 from stimuli.errors import InputError
 
 

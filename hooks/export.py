@@ -15,9 +15,9 @@ from typing import IO, Any, Literal, Protocol
 import numpy as np
 
 from hooks import shards
+from hooks.activations import Activations
 from hooks.foreign import SITES, STIMULI
 from hooks.manifest import offsets
-from hooks.store import Activations
 from stimuli.errors import InputError
 from stimuli.tables import Row, write_csv, write_json
 

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from hooks.activations import Activations
 from hooks.arrays import Array, npy, refuse_type, safetensors
 from hooks.manifest import offsets
-from hooks.store import Activations
 from stimuli.errors import InputError
 from stimuli.readers.described import described
 

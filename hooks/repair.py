@@ -9,7 +9,8 @@ from pathlib import Path
 from hooks import manifest, records
 from hooks.compact import refuse_writing
 from hooks.damage import Damage, damages
-from hooks.store import CONFIG, Store, recipe
+from hooks.recipe import CONFIG, recipe
+from hooks.store import Store
 from hooks.writer import tidy
 from stimuli.errors import InputError
 

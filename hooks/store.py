@@ -8,117 +8,25 @@ row and every tensor has a checksum, which is compared before the first number i
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from hooks import manifest, records, shards
+from hooks.activations import Activations, Checked
 from hooks.manifest import Line
+from hooks.recipe import CONFIG, recipe
 from stimuli.errors import InputError
 
-FORMAT = 3
-"""Version of the layout of a store."""
-CONFIG = "config.json"
 TRIES = 20
 """How often a reader looks again where a writer has just put files together."""
 _NEEDED = (manifest.SEAL, manifest.MANIFEST, manifest.STIMULI)
 """Without which nobody knows whether all stimuli are there, and what they are."""
 REPAIR = "`snellen repair {folder}` takes out what is damaged, and the same extraction computes just that anew."
-
-
-@dataclass(frozen=True, eq=False)
-class Activations:
-    """The rows of one site."""
-
-    ids: tuple[str, ...]
-    parts: np.ndarray | Sequence[np.ndarray]
-    """The rows as they lie in the files, memory-mapped: one array, or one per file; bfloat16 as its bits (uint16). What comes from a
-    store is compared with its checksum when it is first looked at."""
-    offsets: np.ndarray | None = None
-    """int64 (n + 1,): where each stimulus's rows start, at a site with several rows per stimulus; else None."""
-    keeper: Any = field(default=None, repr=False)
-    """What keeps the files there while this is in use: a ``hooks.scratch.Scratch``, if anything."""
-
-    @cached_property
-    def values(self) -> np.ndarray:
-        """Shape (n, d), or (all rows, d) with ``offsets``. Memory-mapped where one file holds them all; bfloat16 as float32."""
-        found = [_widened(part) for part in self._files]
-        return found[0] if len(found) == 1 else np.concatenate(found)
-
-    @property
-    def tensor(self) -> torch.Tensor:
-        """The same as a tensor of the type that was stored; memory-mapped where one file holds them all."""
-        files = self._files
-        raw = files[0] if len(files) == 1 else np.concatenate(list(files))
-        value = torch.from_numpy(raw if raw.flags.writeable else _private(raw))
-        return value.view(torch.bfloat16) if raw.dtype == np.uint16 else value
-
-    def of(self, id: str) -> np.ndarray:
-        """The rows of one stimulus: (d,), or (rows, d) with ``offsets``; no other's are read.
-
-        Raises:
-            InputError: it is not among them.
-        """
-        if id not in self._at:
-            raise InputError(f"The stimulus '{id}' is not among these {len(self.ids)}. Check its id against .ids.")
-        at = self._at[id]
-        start, end = (at, at + 1) if self.offsets is None else (int(self.offsets[at]), int(self.offsets[at + 1]))
-        for number, length in enumerate(self._lengths):
-            if start < length:
-                rows = _widened(self._files[number][start:end])
-                return rows[0] if self.offsets is None else rows
-            start, end = start - length, end - length
-        return self._files[-1][:0]
-
-    @property
-    def _files(self) -> Sequence[np.ndarray]:
-        return [self.parts] if isinstance(self.parts, np.ndarray) else self.parts
-
-    @property
-    def _lengths(self) -> list[int]:
-        """Rows per file, without a look at them."""
-        return self._files.lengths if isinstance(self._files, Checked) else [len(part) for part in self._files]
-
-    @cached_property
-    def _at(self) -> dict[str, int]:
-        return {id: i for i, id in enumerate(self.ids)}
-
-
-class Checked(Sequence[np.ndarray]):
-    """Memory-mapped arrays, each compared with its checksum when it is first asked for."""
-
-    def __init__(self, arrays: Sequence[np.ndarray], checks: Sequence[Callable[[], None]]) -> None:
-        self._arrays, self._checks = arrays, checks
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self._arrays)
-
-    @property
-    def lengths(self) -> list[int]:
-        """Rows per array."""
-        return [len(array) for array in self._arrays]
-
-    def __getitem__(self, place: Any) -> Any:
-        """One of them, or some.
-
-        Raises:
-            InputError: it is not what was written.
-        """
-        for check in [*self._checks[place]] if isinstance(place, slice) else [self._checks[place]]:
-            check()
-        return self._arrays[place]
-
-    def __iter__(self) -> Iterator[np.ndarray]:
-        """One after the other."""
-        return (self[i] for i in range(len(self)))
 
 
 class Store:
@@ -324,80 +232,5 @@ def _told(ids: Sequence[str]) -> str:
     return f"{len(ids)} stimuli ('{ids[0]}'" + (f" … '{ids[-1]}'" if len(ids) > 1 else "") + ")"
 
 
-def recipe(folder: Path) -> dict[str, Any]:
-    """What the activations of a folder are of.
-
-    Raises:
-        InputError: the folder holds no activations, those of another version of the format, or the recipe is damaged.
-    """
-    path = folder / CONFIG
-    if not path.is_file() and not (folder / manifest.PARTS).is_dir():
-        raise InputError(
-            f"The folder {folder} holds no activations (no {CONFIG}). Expected a folder that sn.extract or "
-            "`snellen extract --out` wrote. Check the path."
-        )
-    config = records.load(path)
-    if config is None and damaged_recipe(path):
-        state = "damaged: its checksum does not hold" if path.is_file() else "missing"
-        raise InputError(
-            f"{path} is {state}. Expected it as it was written. `snellen repair {folder}` writes it "
-            "again from the copies beside the activations; so does the same extraction."
-        )
-    if config is None:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    if config.get("format") != FORMAT:
-        raise InputError(
-            f"The activations in {folder} have format {config.get('format', 1)}; this version of Snellen reads format {FORMAT}. "
-            f"Extract them again into another folder. Their recipe: {json.dumps(config, ensure_ascii=False)}"
-        )
-    sites = config.get("sites")
-    if not isinstance(sites, list) or not all(isinstance(site, str) for site in sites):
-        raise InputError(f"{path} names the sites {sites!r:.200}. Expected a list of names. Do not trust it, or extract again.")
-    return config
-
-
-def damaged_recipe(path: Path) -> bool:
-    """Whether a ``config.json`` without a sound checksum is damaged, rather than one of an early format, which had none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return records.CRC in found or found.get("format", 1) not in (1, 2)
-    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
-        return True
-
-
-def difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    """How two configs differ, as text: ``seed: 0 → 1; levels: [1] → [3]``; empty if they do not."""
-    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
-    return "; ".join(f"{key}: {old.get(key)!r} → {new.get(key)!r}" for key in keys)
-
-
-def refuse_other(old: Mapping[str, Any], new: Mapping[str, Any], folder: Path) -> None:
-    """Refuse to mix activations of two recipes.
-
-    Raises:
-        InputError: the recipes differ; the difference and both are shown.
-    """
-    new = json.loads(json.dumps(new))
-    changed = difference(old, new)
-    if changed:
-        raise InputError(
-            f"The folder {folder} holds activations of another run ({changed}). Give another --out, or repeat with the same "
-            f"settings to resume; nothing was overwritten.\nRecipe there: {json.dumps(old, ensure_ascii=False)}\n"
-            f"Recipe now:   {json.dumps(new, ensure_ascii=False)}"
-        )
-
-
 def _chosen(ids: Sequence[str], rows: np.ndarray | None) -> Sequence[str]:
     return ids if rows is None else [ids[i] for i in rows]
-
-
-def _widened(raw: np.ndarray) -> np.ndarray:
-    """bfloat16 as float32: its bits are the upper half of a float32's."""
-    return (raw.astype(np.uint32) << 16).view(np.float32) if raw.dtype == np.uint16 else raw
-
-
-def _private(raw: np.ndarray) -> np.ndarray:
-    """A read-only array as one that torch takes without a warning: the same map, private to this process, or a copy."""
-    if isinstance(raw, np.memmap) and not isinstance(raw.base, np.ndarray):  # the whole map, no slice of one
-        return np.memmap(str(raw.filename), raw.dtype, "c", raw.offset, raw.shape)
-    return raw.copy()

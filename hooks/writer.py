@@ -18,7 +18,8 @@ import torch
 from hooks import manifest, records, shards
 from hooks.manifest import Line
 from hooks.ragged import Ragged, Rows
-from hooks.store import CONFIG, FORMAT, Store, damaged_recipe, recipe, refuse_other
+from hooks.recipe import CONFIG, FORMAT, damaged_recipe, recipe, refuse_other
+from hooks.store import Store
 
 MANY = 256
 """Files of single batches that are put together into one, if their size has not reached ``shards.BYTES`` before."""

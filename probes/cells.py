@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hooks.store import Activations
+from hooks.activations import Activations
 from probes.targets import Readable, Target
 from stimuli.errors import InputError
 from stimuli.regions import cell_shares

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from hooks.store import Activations
+from hooks.activations import Activations
 from probes.controls import classes_of
 from probes.intervals import Difference, Interval, group_counts, holm
 from probes.linear import fit_predict

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hooks.store import Activations
+from hooks.activations import Activations
 from probes.eraser import Eraser, controls, projection
 from probes.inlp import ROUNDS, inlp
 from probes.leace import Leace

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hooks.store import Activations
+from hooks.activations import Activations
 from probes.controls import classes_of
 from probes.intervals import holm
 from probes.linear import PENALTIES

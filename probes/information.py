@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hooks.store import Activations
+from hooks.activations import Activations
 from probes.controls import classes_of, shuffled_labels
 from probes.intervals import Difference, Interval, group_bootstrap, group_counts, holm, interval, paired_difference, resamples
 from probes.linear import fit_predict

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from hooks.store import Activations
+from hooks.activations import Activations
 from probes.targets import Readable, Target
 from stimuli.errors import InputError
 from stimuli.progress import tqdm

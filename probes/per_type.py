@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hooks.store import Activations
+from hooks.activations import Activations
 from probes.controls import shuffled_labels
 from probes.intervals import balanced_accuracies, group_counts, resamples
 from probes.linear import PENALTIES, fit_predict

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hooks.store import Activations
+from hooks.activations import Activations
 from probes.controls import classes_of
 from probes.intervals import Difference, Interval, holm
 from probes.linear import fit_predict

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hooks.store import Activations
+from hooks.activations import Activations
 from probes import linear, ordinal, ridge, weighted
 from probes.controls import content_accuracy, shuffled_labels
 from probes.intervals import Difference, Interval, group_counts, resamples

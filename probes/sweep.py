@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hooks.store import Activations
+from hooks.activations import Activations
 from probes.controls import content_accuracy, shuffled_labels
 from probes.differences import best_sites, site_differences
 from probes.intervals import Difference, Interval, balanced_difference, balanced_interval, holm

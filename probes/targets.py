@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 
-from hooks.store import Activations
+from hooks.activations import Activations
 from stimuli.errors import InputError
 from stimuli.taxonomy import Taxonomy
 from stimuli.taxonomy import taxonomy as load_taxonomy

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from hooks.store import Activations
+from hooks.activations import Activations
 from probes.controls import classes_of, shuffled_labels
 from probes.information import FLOOR, surprisal
 from probes.intervals import Difference, holm

@@ -11,8 +11,9 @@ import typer
 from snellen.cli_options import Progress, Seed, resumable
 
 if TYPE_CHECKING:
+    from hooks.activations import Activations
     from hooks.foreign import Features
-    from hooks.store import Activations, Store
+    from hooks.store import Store
 
 CLASSES = ("site", "dim", "score", "low", "high", "control", "content", "chance")
 NUMBERS = ("site", "dim", "score", "low", "high", "plcc", "within_type", "control", "type_only")

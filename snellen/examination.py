@@ -25,11 +25,12 @@ from analysis.semantic_distance import Distances
 from analysis.unsaid import unsaid
 from analysis.verdict import Arm, decide
 from analysis.verdict_inputs import read_inputs
+from hooks.activations import Activations
 from hooks.blank import random_weights
 from hooks.extract import extract
 from hooks.load import Mllm
 from hooks.stages import COMPONENTS
-from hooks.store import Activations, Store
+from hooks.store import Store
 from probes.intervals import holm
 from probes.sweep import SweepResult, lost, sweep
 from snellen import exam_cause, exam_distances, exam_maps

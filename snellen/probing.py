@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from hooks.activations import Activations
 from hooks.foreign import Features
-from hooks.store import Activations, Store
+from hooks.store import Store
 from probes.intervals import group_counts, holm, resamples
 from probes.resampled import score_change
 from probes.severity import SeverityResult, severity_sweep

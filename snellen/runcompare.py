@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from hooks.store import CONFIG, Store
+from hooks.recipe import CONFIG
+from hooks.store import Store
 from snellen.runs import RECORD, RESULTS
 from stimuli.errors import InputError
 from stimuli.tables import Table

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hooks.alone import alone
-from hooks.store import difference
+from hooks.recipe import difference
 from snellen.config import ExamConfig, build
 from snellen.progress import Clock, expected
 from stimuli.errors import InputError

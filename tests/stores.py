@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from hooks.store import Activations
+from hooks.activations import Activations
 
 
 class InMemory:

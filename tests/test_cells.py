@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hooks.store import Activations
+from hooks.activations import Activations
 from probes.cells import Cells, cells_of
 from stimuli.errors import InputError
 from stimuli.types import Stimulus

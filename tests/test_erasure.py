@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hooks.store import Activations
+from hooks.activations import Activations
 from probes.erasure import Erasure, erase, fit_eraser, load_erasure
 from probes.leace import Leace
 from stimuli.errors import InputError

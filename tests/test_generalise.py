@@ -85,7 +85,7 @@ def test_levels_of_signed_types_have_no_order_and_are_left_out() -> None:
 
 
 def test_baselines_stand_beside() -> None:
-    from hooks.store import Activations
+    from hooks.activations import Activations
 
     given = store()
     noise = Activations(given.ids, np.random.default_rng(1).normal(size=(len(given.ids), 5)).astype(np.float32))

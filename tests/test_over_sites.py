@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hooks.store import Activations
+from hooks.activations import Activations
 from probes.over_sites import best_site, component, over_sites
 from probes.targets import Target
 from stimuli.errors import InputError

@@ -14,8 +14,9 @@ from safetensors import SafetensorError
 from benchmarks.reliability import damage
 from hooks import manifest, records
 from hooks.damage import damages, stores
+from hooks.recipe import CONFIG
 from hooks.repair import repair
-from hooks.store import CONFIG, Store
+from hooks.store import Store
 from hooks.writer import Writer
 from stimuli.errors import InputError
 from tuning.checkpoints import room

@@ -10,8 +10,10 @@ import torch
 from safetensors import safe_open
 
 from hooks import manifest, shards, writer
+from hooks.activations import Activations
 from hooks.ragged import Ragged
-from hooks.store import Activations, Store, difference
+from hooks.recipe import difference
+from hooks.store import Store
 from hooks.writer import Writer
 from stimuli.errors import InputError
 

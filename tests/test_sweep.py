@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hooks.store import Activations
+from hooks.activations import Activations
 from probes.sweep import SweepResult, compare_runs, lost, sweep
 from stimuli.errors import InputError
 from tests.stores import InMemory

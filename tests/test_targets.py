@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hooks.store import Activations
+from hooks.activations import Activations
 from probes.targets import rows_of, target_of
 from stimuli.errors import InputError
 

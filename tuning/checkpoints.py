@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from hooks.store import difference
+from hooks.recipe import difference
 from stimuli.errors import InputError
 from stimuli.tables import Table
 from tuning.processes import Processes, put, whole

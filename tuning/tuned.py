@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from hooks.checkpoint import quantization_of
 from hooks.load import Mllm
 from hooks.quiet import quiet
-from hooks.store import difference
+from hooks.recipe import difference
 from stimuli.errors import InputError
 from stimuli.tables import Table, read_json, write_json
 from stimuli.types import Stimulus
