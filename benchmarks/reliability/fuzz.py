@@ -54,7 +54,7 @@ def fuzz(name: str, seconds: int, place: Path) -> None:
 
         file, good, read = parsers()[name]
         with suppress(SnellenError):  # what is imported at first use is imported now
-            read(_placed(place, file, good[0]), place / "out")
+            read(placed(place, file, good[0]), place / "out")
     acts, corpus = Acts(place.resolve()), place / "corpus"
     tempfile.tempdir = str(place)
     counts = np.memmap(place / "counts", np.int64, "w+", shape=2)
@@ -64,7 +64,7 @@ def fuzz(name: str, seconds: int, place: Path) -> None:
         (corpus / str(i)).write_bytes(content)
 
     def one(data: bytes) -> None:
-        path = _placed(place, file, data)
+        path = placed(place, file, data)
         acts.on, refused = True, ""
         try:
             read(path, place / "out")
@@ -82,7 +82,7 @@ def fuzz(name: str, seconds: int, place: Path) -> None:
     atheris.Fuzz()
 
 
-def _placed(place: Path, file: str, data: bytes) -> Path:
+def placed(place: Path, file: str, data: bytes) -> Path:
     """The input, beside what it may refer to, and an empty folder for what comes of it."""
     from benchmarks.reliability.hostile_images import seeds
     from benchmarks.reliability.hostile_stores import feature_rows

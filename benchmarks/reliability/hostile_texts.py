@@ -8,6 +8,7 @@ import shutil
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -230,10 +231,8 @@ ANSWER += b'{"distortion_class": "noise", "severity": "slight"}</answer>\n'
 def _parsed(path: Path, out: Path) -> None:
     """Everything that is read from a model's reply."""
     from analysis import parsing
-    from stimuli.questions import question
 
-    text = path.read_text("utf-8", "replace")
-    asked = question("distortion", "paper8")
+    text, asked = path.read_text("utf-8", "replace"), _question()
     parsing.named(text, asked)
     parsing.exact(text, asked)
     parsing.yes_no(text)
@@ -242,6 +241,13 @@ def _parsed(path: Path, out: Path) -> None:
     parsing.json_reply(text)
     parsing.distortion_json(text, asked, ("slight", "strong"))
     parsing.level(text, ("bad", "poor", "fair", "good"))
+
+
+@cache
+def _question() -> Any:
+    from stimuli.questions import question
+
+    return question("distortion", "paper8")
 
 
 def _said() -> dict[str, str]:
