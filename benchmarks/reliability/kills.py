@@ -11,7 +11,10 @@ A network file system's rename is one that copies half of the file and is then c
 
 from __future__ import annotations
 
+import builtins
+import errno
 import hashlib
+import io
 import json
 import os
 import random
@@ -46,6 +49,8 @@ EXAM: dict[str, Any] = {
 }  # fmt: skip
 TIMES = {"seconds", "started", "finished", "command", "hostname", "host", "resources"}
 """Of results: what no two runs have in common."""
+LOCKING = ("tune", "exam")
+"""Runs that hold their folder's lock open."""
 REFUSED = 7
 """How a run ends that says in words what stopped it."""
 
@@ -175,7 +180,7 @@ def child(work: Callable[[], Any], strike: Callable[[int], None] = lambda pid: N
             work()
             code = 0
         except (InputError, KeyboardInterrupt, OSError) as error:
-            if isinstance(error, OSError) and error.errno not in (28, 30):  # no space, read-only
+            if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EROFS):
                 traceback.print_exc()
             code = REFUSED
         except BaseException:
@@ -208,6 +213,8 @@ def full(task: Task, folder: Path, rng: random.Random) -> int:
 
 def read_only(task: Task, folder: Path, rng: random.Random) -> int:
     """A file system that becomes read-only at a moment drawn from all of a run."""
+    if task.name in LOCKING:
+        return denied(task, folder, rng)
 
     def strike(pid: int) -> None:
         time.sleep(rng.uniform(0, task.seconds))
@@ -218,6 +225,27 @@ def read_only(task: Task, folder: Path, rng: random.Random) -> int:
 
     with _mounted(folder, "size=1g"):
         return child(partial(task.run, folder), strike)
+
+
+def denied(task: Task, folder: Path, rng: random.Random) -> int:
+    """The same for a run that holds a lock, whose open file keeps the system from it: what opens to write, or renames, fails from then on."""
+    begin, real = time.monotonic() + rng.uniform(0, task.seconds), open
+
+    def closed(call: Callable[..., Any]) -> Callable[..., Any]:
+        def made(*given: Any, **how: Any) -> Any:
+            writes = call is not real or set(str(how.get("mode", given[1] if len(given) > 1 else "r"))) & set("wax+")
+            if writes and time.monotonic() > begin:
+                raise OSError(errno.EROFS, "Read-only file system", str(given[0]))
+            return call(*given, **how)
+
+        return made
+
+    def work() -> None:
+        os.replace, os.rename, os.mkdir = map(closed, (os.replace, os.rename, os.mkdir))
+        builtins.open = io.open = closed(real)  # type: ignore[assignment]
+        task.run(folder)
+
+    return child(work)
 
 
 @contextmanager
