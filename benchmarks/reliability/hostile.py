@@ -25,6 +25,7 @@ sys.path[:] = [*OTHER, str(ROOT), *(p for p in sys.path if Path(p).resolve() != 
 from benchmarks.reliability import (  # noqa: E402
     hostile_images,
     hostile_models,
+    hostile_requests,
     hostile_stores,
     hostile_tables,
     hostile_texts,
@@ -33,7 +34,8 @@ from benchmarks.reliability.page import arguments, table, written  # noqa: E402
 from benchmarks.reliability.watch import FINDINGS, READ, REFUSED, SLOW, Case, Ended, watched  # noqa: E402
 
 COUNTS: Mapping[Any, tuple[int, int]] = {
-    hostile_images: (2000, 60), hostile_tables: (420, 20), hostile_texts: (400, 20), hostile_stores: (420, 20), hostile_models: (80, 0),
+    hostile_images: (2000, 60), hostile_tables: (420, 20), hostile_texts: (400, 20), hostile_requests: (200, 10),
+    hostile_stores: (420, 20), hostile_models: (80, 0),
 }  # fmt: skip
 """Per module, how many good inputs are made bad: in all, and with ``--quick``."""
 CHUNK = 50
