@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import torch
@@ -15,6 +15,11 @@ def folder_checksum(folder: str | Path) -> str | None:
     files = sorted(Path(folder).glob("*.safetensors")) if Path(folder).is_dir() else []
     if not files:
         return None
+    return files_checksum(files)
+
+
+def files_checksum(files: Iterable[Path]) -> str:
+    """SHA-256 over the bytes of some files, in the order given."""
     digest = hashlib.sha256()
     for file in files:
         with open(file, "rb") as handle:

@@ -67,6 +67,19 @@ def test_a_finished_run_is_not_lent_to_another_model_or_training_set(llava: Mllm
         tune(llava, train, "projector", out=tmp_path, held_out=train.references[:1], **OPTIONS)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize(("method", "file"), [("full", "component.safetensors"), ("lora", "adapter/adapter_model.safetensors")])
+def test_one_flipped_bit_of_the_weights_is_told(
+    llava: Mllm, train: StimulusSet, tmp_path: Path, method: Any, file: str
+) -> None:
+    tune(llava, train, "projector", method=method, steps=1, batch_size=4, replay_images=2, progress=False, out=tmp_path)
+    weights = bytearray((tmp_path / file).read_bytes())
+    weights[-5] ^= 1
+    (tmp_path / file).write_bytes(weights)
+    with pytest.raises(InputError, match=f"{Path(file).name} is not what was written"):
+        reopen(llava, tmp_path)
+
+
 def test_a_run_that_was_cut_off_while_saving_starts_again(llava: Mllm, train: StimulusSet, tmp_path: Path) -> None:
     first = tune(llava, train, "projector", out=tmp_path, **OPTIONS).mllm.model.state_dict()
     (tmp_path / "tuning.json").unlink()

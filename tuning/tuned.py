@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from hooks.checkpoint import quantization_of
+from hooks.checksum import files_checksum
 from hooks.load import Mllm
 from hooks.quiet import quiet
 from hooks.recipe import difference
@@ -29,6 +30,8 @@ from tuning.processes import Processes
 from tuning.saved import save_checkpoint
 
 RECORD, WEIGHTS, REPLAYS, ADAPTER = "tuning.json", "component.safetensors", "replays.json", "adapter"
+SHA = "weights_sha256"
+"""In the record: the checksum of the file of weights."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +87,15 @@ def save(tuned: Tuned, part: Part, folder: Path) -> None:
         "history": tuned.history,
         "validation": tuned.validation,
         "processes": dict(tuned.processes),
+        SHA: files_checksum([_weights_of(folder, tuned.config["method"])]),
     }
     write_json(record, folder / RECORD)
     for name in (checkpoints.FILE, REPLAYS):
         (folder / name).unlink(missing_ok=True)
+
+
+def _weights_of(folder: Path, method: str) -> Path:
+    return folder / WEIGHTS if method == "full" else folder / ADAPTER / "adapter_model.safetensors"
 
 
 def finished(mllm: Mllm, part: Part, config: Mapping[str, Any], out: Path | None) -> Tuned | None:
@@ -172,6 +180,9 @@ def _opened(mllm: Mllm, part: Part, saved: Mapping[str, Any], folder: Path) -> T
         InputError: its weights or its record are damaged.
     """
     try:
+        weights = _weights_of(folder, saved["config"]["method"])
+        if SHA in saved and saved[SHA] != files_checksum([weights]):  # runs of earlier versions lack it
+            raise ValueError(f"{weights.name} is not what was written")
         model = copy_of(mllm, part, saved["config"]["method"])
         if saved["config"]["method"] == "full":
             _put(model, load_file(folder / WEIGHTS))
