@@ -91,6 +91,7 @@ def tune(
     if compared:
         components = _constrained(components, constraint)
         _check_several(components, [name for name in ALONE if _given(context, name)], constraint, swept)
+        _check_how(budgets, rates, components, constraint, seconds, further)
     for name in components:
         check(component_of(name), method, None if compared else constraint, only=only)
     steps = steps if steps or seconds else 200
@@ -157,6 +158,17 @@ def _check_several(components: Sequence[str], alone: Sequence[str], constraint: 
             f"Got --constraint {constraint} with {', '.join(components)}, none of which ends in {CONSTRAINED}. Expected to be told which of "
             f"them it shapes. Write, for example, vision{CONSTRAINED}, or leave --constraint out."
         )
+
+
+def _check_how(
+    budgets: str, rates: str, components: Sequence[str], constraint: str | None, seconds: float | None, further: int | None
+) -> None:
+    """What ``teach`` would refuse, refused before images are made and a model is loaded."""
+    from snellen.matching import FURTHER, check_comparison
+    from tuning.settings import VALIDATION
+
+    how = (constraint or "align+keep", seconds, VALIDATION, FURTHER if further is None else further)
+    check_comparison(budgets.split(","), _numbers(rates), components, *how)
 
 
 def _numbers(text: str) -> list[float]:
