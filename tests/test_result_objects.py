@@ -132,6 +132,8 @@ def test_a_file_can_name_nothing_but_our_results(module: object, name: str) -> N
         json.dumps({"snellen": 1, "result": {"~": "array", "dtype": "|O", "shape": [1], "data": "AAAAAAAAAAA="}}),
         json.dumps({"snellen": 1, "result": {"~": "array", "dtype": "<f8", "shape": [9], "data": base64.b64encode(b"12345678").decode()}}),
         json.dumps({"snellen": 1, "result": {"~": "array", "dtype": "<f8", "shape": [1], "data": "!!"}}),
+        json.dumps({"snellen": 1, "result": {"~": "array", "dtype": ",f8", "shape": [0], "data": ""}}),  # numpy raises a SyntaxError
+        json.dumps({"snellen": 1, "result": {"~": "array", "dtype": ["f8"], "shape": [0], "data": ""}}),
         "[" * 100_000,
     ],
 )  # fmt: skip
