@@ -1,5 +1,6 @@
 """A licence that is unknown, copyleft or not to be passed on is found, unless it is allowed by name with a reason."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -41,15 +42,29 @@ def test_everything_that_is_installed_is_looked_at_and_passes() -> None:
 def test_an_audit_that_cannot_be_made_says_so_and_fails_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def answering(code: int, said: str) -> None:
-        monkeypatch.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, code, said, ""))
+    def answering(said: str, errors: str = "") -> None:
+        monkeypatch.setattr(subprocess, "run", lambda *a, **k: subprocess.CompletedProcess(a, 1, said, errors))
 
-    answering(1, "No module named pip_audit")
-    assert licences.audit() == 0 and "Not audited" in capsys.readouterr().out
-    answering(1, "Found 2 known vulnerabilities in 1 package")
-    assert licences.audit() == 1 and "Found 2" in capsys.readouterr().out
-    answering(0, "No known vulnerabilities found")
-    assert licences.audit() == 0
+    def answered(*packages: dict[str, object]) -> str:
+        return json.dumps({"dependencies": packages})
+
+    sound, unknown = {"name": "a", "version": "1", "vulns": []}, {"name": "b", "skip_reason": "not found"}
+    answering("", "No module named pip_audit")
+    assert (
+        licences.audit() == 0 and "Not audited: pip-audit or its database is not at hand (No module" in capsys.readouterr().out
+    )
+    answering(answered(unknown, unknown))
+    assert licences.audit() == 0 and "Not audited: the database knows none" in capsys.readouterr().out
+    answering(answered({**sound, "vulns": [{"id": "CVE-1"}, {"id": "CVE-2"}]}, unknown))
+    assert licences.audit() == 1 and capsys.readouterr().out == "a 1: CVE-1, CVE-2\n1 of 2 packages could be asked about.\n"
+    answering(answered(sound, unknown))
+    assert licences.audit() == 0 and "No known vulnerabilities.\n1 of 2" in capsys.readouterr().out
+
+    def silent(*_: object, **__: object) -> None:
+        raise subprocess.TimeoutExpired("pip_audit", 300)
+
+    monkeypatch.setattr(subprocess, "run", silent)
+    assert licences.audit() == 0 and "no answer in 5 minutes" in capsys.readouterr().out
 
 
 def test_the_page_names_every_package(tmp_path: Path) -> None:
