@@ -129,9 +129,9 @@ def share_of(part: np.ndarray, groups: np.ndarray, draws: np.ndarray) -> np.ndar
     return _ratio(yes, no + yes)
 
 
-def against_zero(values: np.ndarray) -> Difference:
-    """A statistic of each draw, (draws,), against 0: value, interval and the two-sided p of ``probes.intervals``."""
-    return difference(values[0], values[1:])
+def against_zero(values: np.ndarray, groups: np.ndarray) -> Difference:
+    """A statistic over ``groups`` (n,) of each draw, (draws,), against 0: value, interval and the two-sided p of ``probes.intervals``."""
+    return difference(values[0], values[1:], len(np.unique(groups)))
 
 
 def _within(tables: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -35,13 +35,15 @@ class Measured:
     draws: np.ndarray = field(repr=False)
     folds: int | None = None
     """Of an out-of-fold score, whose draws are resamples; None for a jackknife."""
+    groups: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    """Its references, (n,)."""
     more: Mapping[str, Any] = field(default_factory=dict)
     """``chance`` and ``shuffled``, where there are such."""
 
     def change(self, after: Measured) -> Difference:
         """After less before."""
         draws = after.draws - self.draws
-        return jackknife(draws) if self.folds is None else score_change(draws, self.folds)
+        return jackknife(draws) if self.folds is None else score_change(draws, self.folds, self.groups)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,9 @@ def between(source: np.ndarray, space: np.ndarray, design: Design) -> Named:
     """What a space (n, d₂) keeps of another one (n, d₁) that it was computed from."""
     yield from _overlaps("overlap", source, space, design, OVERLAP_KS, "euclidean")
     for name, start, end in (("rebuilt", space, source), ("predicted", source, space)):
-        yield from _r2(name, reconstruct(start, end, design.references, n_boot=design.n_boot, seed=design.seed))
+        yield from _r2(
+            name, reconstruct(start, end, design.references, n_boot=design.n_boot, seed=design.seed), design.references
+        )
 
 
 def _overlaps(name: str, first: np.ndarray, second: np.ndarray, design: Design, ks: Sequence[int], metric: Metric) -> Named:
@@ -99,12 +103,12 @@ def _overlaps(name: str, first: np.ndarray, second: np.ndarray, design: Design, 
             yield (name + suffix, k), _jackknifed(found, 0, 1, chance=knn_chance(n, k, own))
 
 
-def _r2(name: str, found: Reconstruction) -> Named:
+def _r2(name: str, found: Reconstruction, groups: np.ndarray) -> Named:
     more = {"chance": found.random, "shuffled": found.shuffled}
-    yield (name, None), Measured(found.r2, found.draws, found.folds, more)
-    yield (f"{name}_above_random", None), Measured(found.above_random, found.above_draws, found.folds)
+    yield (name, None), Measured(found.r2, found.draws, found.folds, groups, more)
+    yield (f"{name}_above_random", None), Measured(found.above_random, found.above_draws, found.folds, groups)
     if np.isfinite(found.within.value):
-        yield (f"{name}_within", None), Measured(found.within, found.within_draws, found.folds)
+        yield (f"{name}_within", None), Measured(found.within, found.within_draws, found.folds, groups)
 
 
 def _jackknifed(left_out: np.ndarray, low: float, high: float, **more: float) -> Measured:

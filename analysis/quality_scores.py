@@ -217,7 +217,7 @@ def compare_correlations(
         return CorrelationChange(len(a), left_out, None, None, note)
     whole = _change(a, b, q)
     draws = np.reshape([_change(a[rows], b[rows], q[rows]) for rows in _resamples(g, n_boot, seed)], (-1, 2))
-    srcc, plcc = (difference(value, own) for value, own in zip(whole, draws.T, strict=True))
+    srcc, plcc = (difference(value, own, len(np.unique(g))) for value, own in zip(whole, draws.T, strict=True))
     return CorrelationChange(len(a), left_out, srcc, plcc, "")
 
 

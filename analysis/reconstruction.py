@@ -93,7 +93,7 @@ def reconstruct(
     within = _r2(own[:, 2:], number, weights)
     r2, versions = (score_interval(row, len(parts), -np.inf, 1) for row in (draws, within))
     above = draws - chance
-    change = score_change(above, len(parts))
+    change = score_change(above, len(parts), number)
     return Reconstruction(r2, versions, float(chance[0]), float(floor[0]), change, len(parts), penalties, draws, within, above)
 
 

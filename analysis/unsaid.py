@@ -166,13 +166,13 @@ def _site_row(both: Joined, site: str, template: str | None) -> Row:
         "n": len(both.rows),
         **_flat({"encoded": share[0].sum(0), "said": share[:, 0].sum(0), "not_said_of_encoded": _not_said(share)}),
         "by_chance": float(both.chance * share[:, 1, 0].sum()),
-        **_flat(within), "p": contingency.against_zero(within["dependence"]).p,
+        **_flat(within), "p": contingency.against_zero(within["dependence"], both.groups).p,
         **_flat({"dependence_alike": contingency.dependence(alike, by_size=True)["dependence"]}),
         **_flat({"template_of_encoded_not_said": _share_among(both, both.answers == template, encoded & ~said),
                  "template_of_neither": _share_among(both, both.answers == template, ~encoded & ~said),
                  "unparsed_of_encoded_not_said": _share_among(both, both.answers == UNPARSED, encoded & ~said)}),
         **_flat({"same_class": same["same"], "same_class_expected": same["expected"], "same_class_excess": same["excess"]}),
-        "same_class_p": contingency.against_zero(same["excess"]).p,
+        "same_class_p": contingency.against_zero(same["excess"], both.groups).p,
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import socket
@@ -37,12 +38,18 @@ def alone(folder: Path, what: str) -> Iterator[None]:
         what: is going on inside, such as ``an exam``.
 
     Raises:
-        InputError: another process is in there.
+        InputError: another process is in there, or a file is where the folder should be.
+        OSError: it is not there and may not be made, or the disk is full.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise InputError(f"{folder} cannot be made: a file is in its way. Expected a folder. Give another.") from error
+    try:
         handle = open(folder / LOCK, "a+b")
-    except OSError:
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise
         yield
         return
     with handle:

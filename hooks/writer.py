@@ -20,6 +20,7 @@ from hooks.manifest import Line
 from hooks.ragged import Ragged, Rows
 from hooks.recipe import CONFIG, FORMAT, damaged_recipe, recipe, refuse_other
 from hooks.store import Store
+from stimuli.tables import abandoned
 
 MANY = 256
 """Files of single batches that are put together into one, if their size has not reached ``shards.BYTES`` before."""
@@ -231,10 +232,12 @@ def _groups(ids: Sequence[str], values: Mapping[str, Rows]) -> Iterator[tuple[Se
 def _claim(folder: Path, config: Mapping[str, Any]) -> None:
     """Write the recipe, or compare with the one that is there; whoever comes first wins."""
     path, wanted = folder / CONFIG, json.loads(json.dumps(config))
-    if not path.is_file() or (records.load(path) is None and damaged_recipe(path)):
+    damaged = path.is_file() and records.load(path) is None and damaged_recipe(path)
+    if damaged or not path.is_file():
         kept = manifest.recipes(folder) or [wanted]
         refuse_other(kept[0], wanted, folder)
-        path.unlink(missing_ok=True)  # half-written by a file system whose renames are copies
+        if damaged:  # half-written by a file system whose renames are copies
+            path.unlink(missing_ok=True)
         records.write_once(path, wanted)
     refuse_other(recipe(folder), wanted, folder)
 
@@ -265,7 +268,8 @@ def tidy(part: Path, keep: Sequence[Line]) -> None:
         (manifest.SKIPPED, records.read(part / manifest.SKIPPED)),
     ):
         records.rewrite(part / name, rows)
-    for file in (*part.glob(".*.tmp"), *part.glob("*.safetensors")):
+    left = [file for file in part.glob(".*.tmp") if abandoned(file)]  # of other processes that tidy it, none
+    for file in (*left, *part.glob("*.safetensors")):
         if file.name not in named:
             file.unlink(missing_ok=True)
     manifest.seal(part)

@@ -191,7 +191,7 @@ def selectivity(
         score=score_interval(own, k),
         control=score_interval(control, k),
         spread=float(controls[:, 0].std(ddof=1)) if assignments > 1 else float("nan"),
-        selectivity=score_change(own - control, k),
+        selectivity=score_change(own - control, k, groups),
         chance=float(np.mean([1 / len(np.unique(task)) for task in tasks])),
         keys=len(np.unique(keys)),
         recurs=recurs,

@@ -93,7 +93,7 @@ def site_differences(
     for (site, other), column, p_max in zip(pairs, change.T, adjusted, strict=True):
         found = difference(float(column[0]), column[0] + wide * (column[1:] - column[0]), len(np.unique(groups)))
         row = {"site": names[site], "against": names[other], "score": float(scores[0, site]), "change": found.value}
-        rows.append({**row, "low": found.low, "high": found.high, "p": found.p, "p_max": float(p_max)})
+        rows.append({**row, "low": found.low, "high": found.high, "p": found.p, "p_max": max(found.p, float(p_max))})
     for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True):
         row["p_holm"] = p
     return rows

@@ -168,8 +168,8 @@ def equal_score(
         pca=score_interval(pca, len(folds)),
         random=score_interval(random, len(folds)),
         spread=float(drawn[:, 0].std(ddof=1)) if projections > 1 else float("nan"),
-        pca_change=score_change(pca - raw, len(folds)),
-        random_change=score_change(random - raw, len(folds)),
+        pca_change=score_change(pca - raw, len(folds), groups),
+        random_change=score_change(random - raw, len(folds), groups),
         rank=rank,
         effective=effective,
     )

@@ -28,9 +28,9 @@ def score_interval(draws: np.ndarray, folds: int, low: float = 0, high: float = 
     return interval(float(draws[0]), np.clip(_widened(draws, folds), low, high))
 
 
-def score_change(draws: np.ndarray, folds: int) -> Difference:
-    """The interval and p of a paired change in an out-of-fold score from its row of draws."""
-    return difference(float(draws[0]), _widened(draws, folds))
+def score_change(draws: np.ndarray, folds: int, groups: np.ndarray) -> Difference:
+    """The interval and p of a paired change in an out-of-fold score over ``groups`` (n,) from its row of draws."""
+    return difference(float(draws[0]), _widened(draws, folds), len(np.unique(groups)))
 
 
 def _widened(draws: np.ndarray, folds: int) -> np.ndarray:

@@ -125,7 +125,7 @@ def learning_curve(
             sizes += [len(np.unique(groups[train])) for train, _ in part]
         scores = np.stack(drawn)
         mean = scores.mean(0)
-        gain = None if before is None else score_change(mean - before, len(folds))
+        gain = None if before is None else score_change(mean - before, len(folds), groups)
         spread = float(scores[:, 0].std(ddof=1)) if len(scores) > 1 else 0.0 if fraction == 1 else float("nan")
         steps.append(Step(fraction, float(np.mean(sizes)), score_interval(mean, len(folds)), spread, gain))
         before = mean

@@ -68,7 +68,7 @@ class SeverityResult(Result):
         """Change in SRCC from site ``a`` to site ``b``, paired over the same stimuli."""
         number, weights = _weights(self.groups, self.n_boot, self.seed)
         before, after = (weighted.spearman(self.predictions[site], self.truth, number, weights) for site in (a, b))
-        return score_change(after - before, self.folds)
+        return score_change(after - before, self.folds, self.groups)
 
 
 def severity_sweep(

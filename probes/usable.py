@@ -84,7 +84,9 @@ class UsableInformation(Result):
 
     def compare(self, a: str, b: str) -> Difference:
         """Change in usable information from site ``a`` to site ``b``, paired over the same stimuli."""
-        return score_change(mean_draws(self.sites[b].pvi - self.sites[a].pvi, self.groups, self.n_boot, self.seed), self.folds)
+        return score_change(
+            mean_draws(self.sites[b].pvi - self.sites[a].pvi, self.groups, self.n_boot, self.seed), self.folds, self.groups
+        )
 
 
 def usable(
@@ -179,7 +181,7 @@ def usable_information(
 
 
 def _columns(own: Usable, control: Usable, groups: np.ndarray, folds: int, n_boot: int, seed: int) -> Row:
-    gained, lost = (score_change(mean_draws(each.pvi, groups, n_boot, seed), folds) for each in (own, control))
+    gained, lost = (score_change(mean_draws(each.pvi, groups, n_boot, seed), folds, groups) for each in (own, control))
     return {
         "n": len(groups),
         "references": len(np.unique(groups)),

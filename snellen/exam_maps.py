@@ -109,6 +109,8 @@ def _examples(found: MapsResult, stimuli: Sequence[Stimulus], site: str) -> dict
         ):
             continue
         if kind not in chosen or used.get(reference, 0) < used[chosen[kind].reference] - 1:
+            if kind in chosen:
+                used[chosen[kind].reference] -= 1
             chosen[kind] = stimulus
             used[reference] = used.get(reference, 0) + 1
     pairs: list[Mapping[str, Any]] = []

@@ -288,7 +288,7 @@ def _severity_differences(found: SeverityResult, n_boot: int) -> Table:
     for row in found.table:
         if row["site"] != best:
             change = spearman(found.predictions[row["site"]], found.truth, number, weights) - first
-            own = score_change(change, found.folds)
+            own = score_change(change, found.folds, found.groups)
             numbers = {"change": own.value, "low": own.low, "high": own.high, "p": own.p}
             rows.append({"site": row["site"], "against": best, "score": row["score"], **numbers})
     for row, p in zip(rows, holm([row["p"] for row in rows]) if rows else [], strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from snellen.config import ExamConfig
 from snellen.runcompare import Compared, compare_folders, made
 from snellen.runs import RECORD, RESULTS, exam
 from stimuli.errors import InputError
+from stimuli.tables import read_json
 
 PROGRAMS = ("snellen", "snellen.exe", "__main__.py")
 """How a command is called that can be repeated: itself, or as ``python -m snellen``."""
@@ -78,14 +78,14 @@ def arguments(run: Path, about: Mapping[str, Any]) -> list[str]:
 
 def _again(first: Path, second: Path, progress: bool) -> None:
     """The exam once more; of the record, what this version knows, so that one of an older version is told by its settings."""
-    settings: dict[str, Any] = json.loads((first / RECORD).read_text(encoding="utf-8"))
+    settings = read_json(first / RECORD, "the settings of an exam")
     unknown = sorted(set(settings) - set(ExamConfig.model_fields))
     if unknown:
         raise InputError(
             f"{first / RECORD} has the settings {', '.join(unknown)}, which this version does not know. Expected an exam of this version. "
             "Repeat it with the version that its provenance names."
         )
-    exam(settings.pop("model"), second, progress=progress, **settings)
+    exam(settings.pop("model", None), second, progress=progress, **settings)
 
 
 def _command(first: Path, given: list[str], second: Path, progress: bool) -> None:

@@ -130,7 +130,7 @@ def made(run: Path) -> Mapping[str, Any]:
 def _read(file: Path) -> dict[str, Any]:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{file} is damaged ({error}). Expected JSON as it was written. Make the run again.") from error
     return found if isinstance(found, dict) else {"": found}
 

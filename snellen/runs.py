@@ -82,10 +82,16 @@ def exam(
         return Exam(folder, results)
 
 
-def unfinish(folder: Path) -> None:
-    """Make a finished exam one that goes on when it is run again, such as after its activations were damaged."""
-    if (folder / RESULTS).is_file():
+def unfinish(folder: Path) -> bool:
+    """Make a finished exam one that goes on when it is run again, such as after its activations were damaged; whether it was finished."""
+    if finished := (folder / RESULTS).is_file():
         (folder / RESULTS).replace(folder / PARTIAL)
+    return finished
+
+
+def finish_again(folder: Path) -> None:
+    """Take ``unfinish`` back."""
+    (folder / PARTIAL).replace(folder / RESULTS)
 
 
 def _refuse_foreign(folder: Path) -> None:
@@ -125,7 +131,7 @@ def _open(folder: Path, settings: ExamConfig) -> Exam | None:
 def _read(record: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(record.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(
             f"{record} is damaged ({error}), so nobody can tell whose exam {record.parent} holds. Expected the settings as they were "
             "written. Give another --out; nothing was overwritten."

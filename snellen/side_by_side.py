@@ -64,7 +64,7 @@ def results_of(folder: Path) -> dict[str, Any]:
         raise InputError(f"{folder} holds no finished exam (no results.json). Run `snellen exam --out DIR` and give DIR.")
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{file} cannot be read ({error}). Expected what `snellen exam` wrote; run it again.") from None
     missing = [part for part in PARTS if not isinstance(found, dict) or part not in found]
     if missing:

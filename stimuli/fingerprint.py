@@ -29,7 +29,7 @@ def fingerprint(stimuli: Sequence[Stimulus], looked_at: int = LOOKED_AT) -> dict
     chosen = {i * count // looked_at for i in range(looked_at)} if count > looked_at else set(range(count))
     for at, stimulus in enumerate(stimuli):
         about = [stimulus.id, stimulus.reference, stimulus.type, stimulus.level, stimulus.mos]
-        total.update(json.dumps(about).encode())
+        total.update(json.dumps(about, default=lambda number: number.item()).encode())  # of numpy's
         total.update(_pixels(stimulus) if at in chosen else _size(stimulus))
     return {"checksum": total.hexdigest()[:16], "stimuli": count, "pixels_of": len(chosen)}
 

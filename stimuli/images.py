@@ -145,7 +145,7 @@ def _over_white(rgba: np.ndarray) -> np.ndarray:
         return made
     for start in range(0, len(made), ROWS):
         rows = made[start : start + ROWS]
-        alpha = rgba[start : start + ROWS, :, 3:].astype(np.uint32)
+        alpha = rgba[start : start + ROWS, :, 3:].astype(np.uint16)  # no sum is above 255 · 255 + 127
         rows[:] = (rows * alpha + 255 * (255 - alpha) + 127) // 255
     return made
 

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from stimuli.errors import InputError
 
 Row = dict[str, Any]
@@ -30,6 +32,12 @@ def write_text(text: str, path: str | Path) -> Path:
     finally:
         temporary.unlink(missing_ok=True)
     return path
+
+
+def abandoned(temporary: Path) -> bool:
+    """Whether the process that ``write_text`` named a temporary neighbour after is gone."""
+    number = temporary.name.removesuffix(".tmp").rpartition(".")[2]
+    return not (number.isdigit() and psutil.pid_exists(int(number)))
 
 
 def write_json(value: Any, path: str | Path) -> Path:

@@ -129,9 +129,9 @@ def test_p_is_that_of_the_other_intervals() -> None:
         groups, n_groups = group_counts(names)
         draws = sample_and_resamples(n_groups, 300, 0)
         means = np.array([np.average(values, weights=own) for own in draws[groups].T])
-        own, known = against_zero(means), paired_difference(np.zeros(60), values, names, 300, 0)
+        own, known = against_zero(means, names), paired_difference(np.zeros(60), values, names, 300, 0)
         assert (own.value, own.low, own.high, own.p) == pytest.approx((known.value, known.low, known.high, known.p))
-    assert against_zero(np.full(10, np.nan)).p == 1
+    assert against_zero(np.full(10, np.nan), np.arange(20)).p == 1
 
 
 def test_one_reference_has_no_interval() -> None:

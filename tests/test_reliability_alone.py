@@ -74,9 +74,16 @@ def test_without_locks_of_the_system_the_note_is_asked(tmp_path: Path, monkeypat
 
 
 def test_a_folder_that_cannot_be_written_to_needs_no_lock(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    with alone(tmp_path / "file" / "below", "an exam"):
+    (tmp_path / LOCK).mkdir()  # no file can be opened in its place, as in a folder that is read-only
+    with alone(tmp_path, "an exam"):
         time.sleep(0)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match="a file is in its way"), alone(folder, "an exam"):
+            pass
 
 
 def test_two_exams_with_other_settings_cannot_both_claim_a_new_folder(tmp_path: Path) -> None:

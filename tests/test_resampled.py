@@ -21,14 +21,14 @@ def test_one_score_has_the_interval_of_balanced_accuracy() -> None:
 
 def test_a_difference_of_rows_is_the_paired_difference() -> None:
     before, after = (accuracy_draws(hits, LABELS, GROUPS, 400, 3) for hits in (BEFORE, AFTER))
-    found = score_change(after - before, 5)
+    found = score_change(after - before, 5, GROUPS)
     assert vars(found) == pytest.approx(vars(balanced_difference(BEFORE, AFTER, LABELS, GROUPS, 400, 3, folds=5)))
 
 
 def test_means_are_those_of_the_group_bootstrap_but_wider_and_kept_in_their_range() -> None:
     values = RNG.normal(size=90)
     draws = mean_draws(values, GROUPS, 400, 3)
-    plain, wide = group_bootstrap(values, GROUPS, 400, 3), score_change(draws, 5)
+    plain, wide = group_bootstrap(values, GROUPS, 400, 3), score_change(draws, 5, GROUPS)
     assert wide.value == pytest.approx(plain.value) == pytest.approx(values.mean())
     assert wide.high - wide.low == pytest.approx(widening(5) * (plain.high - plain.low))
     assert score_interval(np.array([0.99, 0.9, 1.0, 1.0]), 5).high == 1

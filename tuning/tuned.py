@@ -189,6 +189,8 @@ def _opened(mllm: Mllm, part: Part, saved: Mapping[str, Any], folder: Path) -> T
         else:
             model = _merged(model, folder / ADAPTER)
         audit = Audit(**{**saved["audit"], "trained": tuple(saved["audit"]["trained"])})
+    except (InputError, torch.OutOfMemoryError):
+        raise
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(
             f"The tuning run in {folder} cannot be opened ({type(error).__name__}: {error}). Expected its weights and {RECORD} as `snellen "

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from analysis.figures.all import exam_figures, processed_figures
 from analysis.figures.cause import attribution_figures, knockout_figures, lens_figures, overlay_figures, steering_figures
 from analysis.figures.distance_map import distance_figures
-from analysis.figures.files import Plan
+from analysis.figures.files import Made, Plan
 from analysis.figures.geometry import geometry_figures
 from analysis.figures.interview import interview_figures
 from analysis.figures.patching import patching_figures
@@ -43,13 +45,9 @@ def saved_figures(folder: str | Path) -> Plan:
     plan: dict[str, Any] = {}
     there = [name for name in RECORDS if (root / name).is_file()]
     for name in there:
-        try:
-            plan |= RECORDS[name](_read(root / name), root)
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InputError(
-                f"{root / name} is not what this version writes ({type(error).__name__}: {error}). Expected the results of a finished "
-                "command. Run it again with this version."
-            ) from error
+        with _told(root / name):
+            made = RECORDS[name](_read(root / name), root)
+        plan |= {figure: partial(_drawn, make, root / name) for figure, make in made.items()}
     if not there:
         what = "holds no results" if root.is_dir() else "is a file" if root.exists() else "does not exist"
         unfinished = " Its exam is not finished: the same command goes on." if (root / "exam.json").is_file() else ""
@@ -57,6 +55,24 @@ def saved_figures(folder: str | Path) -> Plan:
             f"{root} {what}. Expected a folder with one of {', '.join(RECORDS)}, which the commands write with --out.{unfinished}"
         )
     return plan
+
+
+def _drawn(make: Callable[[], Made], source: Path) -> Made:
+    with _told(source):
+        return make()
+
+
+@contextmanager
+def _told(source: Path) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+        raise InputError(
+            f"{source} is not what this version writes ({type(error).__name__}: {error}). Expected the results of a finished "
+            "command. Run it again with this version."
+        ) from error
 
 
 def _read(path: Path) -> Any:
@@ -69,7 +85,7 @@ def _read(path: Path) -> Any:
         return load_result(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged ({error}). Expected JSON. Run the command that wrote it again.") from error
 
 

@@ -117,7 +117,7 @@ def _pictures(path: Path, ids: set[str]) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
         small = {id: text for id, text in found["small"].items() if id in ids}
         return {"form": found["form"], "without": "", "pictures": small, "clean": found["clean"], "pairs": found["pairs"]}
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise InputError(
             f"The pictures {path} cannot be read ({type(error).__name__}: {error}). Expected what the exam wrote; without the file the "
             "report has no pictures, so delete it and render again."

@@ -243,7 +243,7 @@ def trial(
             "kind": kind.__name__,
             "file": path.name.split("-")[0],
             "noticed": bool(found),
-            "file_named": path.name in told or str(path.parent.relative_to(folder)) in told,
+            "file_named": _named_in(found, path.relative_to(folder)),
             "stimuli_named": path.suffix != ".safetensors" or any(f"'{id}'" in told for id in IDS),
             "read": came,
             "recomputed": again,
@@ -252,6 +252,12 @@ def trial(
         }
     finally:
         shutil.rmtree(folder)
+
+
+def _named_in(found: Sequence[str], path: Path) -> bool:
+    """Whether a sentence is about this file, or about its part as a whole."""
+    part = f"{path.parent} " if path.parent.name else f"{path} "
+    return any(one.startswith((f"{path} ", part)) for one in found)
 
 
 @contextmanager

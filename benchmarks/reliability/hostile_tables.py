@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import csv
-import json
 import random
 import zipfile
 from collections.abc import Callable, Iterator
@@ -273,8 +272,3 @@ def _arrays() -> dict[str, bytes]:
     return {"mat: objects": kept.getvalue(), "mat: empty": b"", "mat: HDF5": b"\x89HDF\r\n\x1a\n" + bytes(200),
             "mat: half": good[: len(good) // 2],
             "mat: zeros": bytes(400)}  # fmt: skip
-
-
-def deep_json() -> str:
-    """JSON that no parser follows to its end."""
-    return json.dumps([])[0] * DEEP

@@ -20,8 +20,8 @@ from packaging.requirements import Requirement
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "licences.md"
 PERMISSIVE = re.compile(
-    r"MIT|BSD|Apache|ISC|PSF|Python Software Foundation|Python-2\.0|0BSD|Zlib|HPND|Historical Permission|Unlicense|CC0|CNRI|BSL-1\.0|MPL-2\.0"
-    r"|Mozilla Public License 2",
+    r"\b(?:MIT|BSD|Apache|ISC|PSF|Python Software Foundation|Python-2\.0|0BSD|Zlib|HPND|Historical Permission|Unlicense|CC0|CNRI|BSL-1\.0"
+    r"|MPL-2\.0|Mozilla Public License 2)",
     re.I,
 )
 """What may be used and passed on as it is. The Mozilla licence binds changes of its own files alone."""

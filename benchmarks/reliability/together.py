@@ -179,7 +179,13 @@ def refusals(work: Path) -> list[Row]:
         os.waitpid(pid, 0)
         told = "is still being written by a process" in said
         rows.append(
-            {"what": f"`{name}` while a process writes", "times": 1, "expected": "refused", "as_expected": int(told), "same": 1}
+            {
+                "what": f"`{name}` while a process writes",
+                "times": 1,
+                "expected": "refused",
+                "as_expected": int(told),
+                "same": "–",
+            }
         )
     return rows
 

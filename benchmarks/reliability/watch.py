@@ -149,7 +149,7 @@ class Acts:
         elif event == "open" and self._writes(arguments):
             self._note(arguments[0])
         elif event in WRITES:
-            self._note(arguments[0])
+            self._note(arguments[event in ("os.link", "os.symlink")])  # of a link, where it comes to be
 
     @staticmethod
     def _writes(arguments: tuple[Any, ...]) -> bool:
