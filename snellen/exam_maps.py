@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,25 +97,18 @@ def _examples(found: MapsResult, stimuli: Sequence[Stimulus], site: str) -> dict
     """Whole images that are not too large, one of each type, of references in turn, the strongest first."""
     clean = {stimulus.reference: stimulus for stimulus in stimuli if stimulus.type is None}
     places = {id: place for place, id in enumerate(found.ids)}
-    chosen: dict[str, Stimulus] = {}
-    used: dict[str, int] = {}
-    for stimulus in sorted(stimuli, key=lambda one: -(one.level or 0)):
-        kind, reference = stimulus.type, stimulus.reference
-        if (
-            kind is None
-            or stimulus.is_identity
-            or reference not in clean
-            or stimulus.id not in places
-            or max(stimulus.image.shape) > 2 * CUT
-        ):
-            continue
-        if kind not in chosen or used.get(reference, 0) < used[chosen[kind].reference] - 1:
-            if kind in chosen:
-                used[chosen[kind].reference] -= 1
-            chosen[kind] = stimulus
-            used[reference] = used.get(reference, 0) + 1
+    kinds: dict[str, list[Stimulus]] = defaultdict(list)
+    for stimulus in stimuli:
+        shown = stimulus.type is not None and not stimulus.is_identity and stimulus.reference in clean and stimulus.id in places
+        if shown and max(stimulus.image.shape) <= 2 * CUT:
+            kinds[str(stimulus.type)].append(stimulus)
+    used: Counter[str] = Counter()
+    chosen: list[Stimulus] = []
+    for own in list(kinds.values())[:EXAMPLES]:
+        chosen.append(min(own, key=lambda one: (-(one.level or 0), used[one.reference])))
+        used[chosen[-1].reference] += 1
     pairs: list[Mapping[str, Any]] = []
-    for stimulus in list(chosen.values())[:EXAMPLES]:
+    for stimulus in chosen:
         at = places[stimulus.id]
         told = {"site": site, "values": found.maps[site][at].round(2).tolist(), "mask": found.shares[at].round(2).tolist()}
         about = {"id": f"local {stimulus.id}", "reference": stimulus.reference, "type": stimulus.type, "level": stimulus.level}

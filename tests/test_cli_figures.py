@@ -156,3 +156,11 @@ def test_what_cannot_be_drawn_is_refused(exam: Path, options: list[str], told: s
     with pytest.raises(InputError, match=told):
         raise done.exception
     assert not list(exam.glob("figures*"))
+
+
+def test_what_only_drawing_finds_missing_is_refused_too(tmp_path: Path) -> None:
+    (tmp_path / "processed.json").write_text('{"table": [{"class": "blur"}]}')
+    with pytest.raises(
+        InputError, match=r"processed.json is not what this version writes \(KeyError.*Run it again with this version"
+    ):
+        [make() for make in saved_figures(tmp_path).values()]

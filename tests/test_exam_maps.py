@@ -1,6 +1,7 @@
 """Maps within an exam: of its own references, with examples; what cannot be mapped says so."""
 
 import base64
+from collections import Counter
 from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +13,7 @@ from PIL import Image
 
 from hooks.load import Mllm
 from snellen.config import build
-from snellen.exam_maps import GRID, told
+from snellen.exam_maps import GRID, _examples, told
 from stimuli.generated import exam_set
 
 SURVIVAL: Any = SimpleNamespace(best=lambda component: f"{component}.0")
@@ -49,3 +50,15 @@ def test_what_is_not_mapped_says_why(llava: Mllm, tmp_path: Path) -> None:
     }
     of_others = told(llava, shown, SURVIVAL, build(None, {"images": "kadid10k:/nowhere", "maps": 4}), tmp_path, False)
     assert "where pristine images are given" in of_others.results["skipped"] and of_others.pictures["pairs"] == []
+
+
+def test_examples_are_of_references_in_turn() -> None:
+    shown = exam_set(3, levels=(5,), seed=0, measure=False)
+    dim, count = np.zeros((GRID, GRID)), len(shown)
+    found: Any = SimpleNamespace(
+        ids=[s.id for s in shown], maps={"vision.0": np.stack([dim] * count)}, shares=np.stack([dim] * count)
+    )
+    pairs = _examples(found, list(shown), "vision.0")["pairs"]
+    by_reference = Counter(pair["reference"] for pair in pairs)
+    assert len({pair["type"] for pair in pairs}) == len(pairs) > 4
+    assert len(by_reference) == 3 and max(by_reference.values()) - min(by_reference.values()) <= 1

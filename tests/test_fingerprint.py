@@ -49,3 +49,8 @@ def test_of_a_large_set_some_images_are_looked_at_and_of_the_others_the_size(tmp
 def test_a_file_that_is_gone_is_told_from_one_that_is_there(tmp_path: Path, six: StimulusSet) -> None:
     gone = replace(six[0], pixels=tmp_path / "gone.png")
     assert fingerprint([gone, *six[1:]])["checksum"] != fingerprint(six)["checksum"]
+
+
+def test_numbers_of_numpy_are_numbers(six: StimulusSet) -> None:
+    own, theirs = ([replace(six[0], level=level, mos=mos)] for level, mos in ((3, 0.5), (np.int64(3), np.float32(0.5))))
+    assert fingerprint(own) == fingerprint(theirs)

@@ -26,6 +26,7 @@ def test_permissive_licences_pass(said: str) -> None:
         ("Other/Proprietary License", "forbids"),
         ("", "no licence named"),
         ("Beerware", "is not known"),
+        ("Limited use permitted, see the disclaimer", "is not known"),
     ],
 )
 def test_others_are_told_unless_allowed_by_name(said: str, words: str) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,10 @@ from benchmarks.reliability import damage
 from hooks import manifest, records
 from hooks.damage import damages, stores
 from hooks.recipe import CONFIG
-from hooks.repair import repair
+from hooks.repair import Repaired, repair
 from hooks.store import Store
 from hooks.writer import Writer
+from snellen.cli_repair import _mended
 from stimuli.errors import InputError
 from tuning.checkpoints import room
 
@@ -215,3 +217,31 @@ def test_a_reader_looks_again_where_files_were_just_put_together(
 def test_weights_that_cannot_be_written_are_told_in_words(kind: type[Exception], tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Weights cannot be written to .*No space left.*Make room"), room(tmp_path):
         raise kind("No space left on device")
+
+
+def test_two_processes_that_tidy_a_part_leave_each_other_s_files_alone(store: Path) -> None:
+    part = manifest.all_parts(store)[2]
+    (part / manifest.SEAL).unlink(missing_ok=True)
+    at_work, left = (part / f".manifest.jsonl.{pid}.tmp" for pid in (os.getpid(), 2**22 + 1))
+    for file in (at_work, left):
+        file.write_text("half")
+    damage.extracted(store, damage.IDS)
+    assert at_work.exists() and not left.exists() and damage.read(store) == "whole"
+
+
+@pytest.mark.parametrize(("stopped", "finished"), [(KeyboardInterrupt, False), (InputError, True), (None, True)])
+def test_an_exam_goes_on_where_its_repair_was_cut_short(
+    stopped: Any, finished: bool, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(folder: Path, **_: Any) -> Repaired:
+        assert not (tmp_path / "results.json").exists(), "nothing is taken out of a finished exam"
+        if stopped:
+            raise stopped("stopped")
+        return Repaired(folder, (), (), 48)
+
+    monkeypatch.setattr("hooks.repair.repair", run)
+    for name in ("results.json", "exam.json"):
+        (tmp_path / name).write_text("{}")
+    with suppress(KeyboardInterrupt, InputError):
+        _mended(store, False, False)
+    assert (tmp_path / "results.json").exists() is finished

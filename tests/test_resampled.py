@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from probes.intervals import balanced_difference, balanced_interval, group_bootstrap, widening
+from probes.intervals import balanced_difference, balanced_interval, group_bootstrap, least_p, widening
 from probes.resampled import accuracy_draws, mean_draws, score_change, score_interval
 
 RNG = np.random.default_rng(0)
@@ -32,3 +32,8 @@ def test_means_are_those_of_the_group_bootstrap_but_wider_and_kept_in_their_rang
     assert wide.value == pytest.approx(plain.value) == pytest.approx(values.mean())
     assert wide.high - wide.low == pytest.approx(widening(5) * (plain.high - plain.low))
     assert score_interval(np.array([0.99, 0.9, 1.0, 1.0]), 5).high == 1
+
+
+def test_a_change_of_few_references_has_no_smaller_p_than_their_sign_test() -> None:
+    draws, groups = np.full(401, 0.5), np.repeat(["a", "b", "c"], 5)
+    assert score_change(draws, 5, groups).p == least_p(3) == 0.25 and score_change(draws, 5, np.arange(40)).p == 2 / 401

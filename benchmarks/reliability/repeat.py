@@ -107,7 +107,7 @@ def main() -> None:
     """Command line."""
     options = arguments(__doc__).parse_args()
     with TemporaryDirectory() as place:
-        rows = [*extractions(Path(place), 4 if options.quick else 10), *exams(Path(place), options.quick)]
+        rows = [*extractions(Path(place), 4 if options.quick else 10), *exams(Path(place) / "exams", options.quick)]
     cells = [
         [row["what"], f"{row['values']:,}", f"{row['equal'] / row['values']:.4%}", f"{row['largest']:.1e}",
          "–" if row["score"] is None else f"{row['score']:.4f}"]
