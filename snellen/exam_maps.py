@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,16 +97,21 @@ def _examples(found: MapsResult, stimuli: Sequence[Stimulus], site: str) -> dict
     """Whole images that are not too large, one of each type, of references in turn, the strongest first."""
     clean = {stimulus.reference: stimulus for stimulus in stimuli if stimulus.type is None}
     places = {id: place for place, id in enumerate(found.ids)}
-    kinds: dict[str, list[Stimulus]] = defaultdict(list)
-    for stimulus in stimuli:
-        shown = stimulus.type is not None and not stimulus.is_identity and stimulus.reference in clean and stimulus.id in places
-        if shown and max(stimulus.image.shape) <= 2 * CUT:
-            kinds[str(stimulus.type)].append(stimulus)
+    left = [
+        one
+        for one in stimuli
+        if one.type is not None
+        and not one.is_identity
+        and one.reference in clean
+        and one.id in places
+        and max(one.image.shape) <= 2 * CUT
+    ]
     used: Counter[str] = Counter()
     chosen: list[Stimulus] = []
-    for own in list(kinds.values())[:EXAMPLES]:
-        chosen.append(min(own, key=lambda one: (-(one.level or 0), used[one.reference])))
+    while left and len(chosen) < EXAMPLES:
+        chosen.append(min(left, key=lambda one: (used[one.reference], -(one.level or 0))))
         used[chosen[-1].reference] += 1
+        left = [one for one in left if one.type != chosen[-1].type]
     pairs: list[Mapping[str, Any]] = []
     for stimulus in chosen:
         at = places[stimulus.id]

@@ -162,7 +162,6 @@ def test_answers_of_an_earlier_version_are_refused_and_left(tmp_path: Path) -> N
     assert {path: path.read_bytes() for path in there.iterdir()} == before
 
 
-@pytest.mark.skip(reason="not yet seen to its end: benchmarks/reliability/repeat.py does the same")
 @pytest.mark.heavy
 def test_an_exam_in_two_processes_is_the_same_to_the_last_bit(tmp_path: Path) -> None:
     """Other hash seeds, so that an order that rests on them shows."""

@@ -190,7 +190,7 @@ def section(rows: Sequence[Mapping[str, Any]]) -> list[str]:
         "a random moment, gone on with and struck again, run to its end at last and compared with an uninterrupted run: rows of "
         "activations, answers and tuned weights to the last bit, `results.json` but for times; every stimulus and every answer there once. "
         "`strikes` fell while the run was at work, `states` are the different ones that they left on disk, `same` of `ends` came to the "
-        "same.",
+        "same. Of each kind 7, 6, 5 and 1 strikes are asked for; some rows are of calls of their own (`--tasks`, `--faults`, `--strikes`).",
         "",
         *table(
             ("run", "stopped by", "strikes", "states", "ends", "same"),
