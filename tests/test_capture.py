@@ -25,7 +25,8 @@ def test_values_are_the_models_own_hidden_states(llava: Mllm, six: StimulusSet) 
     assert torch.equal(seen["llm.embed"], out.hidden_states[0])
     assert torch.equal(seen["llm.2"], out.hidden_states[3])
     assert torch.equal(llava.model.model.language_model.norm(seen["llm.3"]), out.hidden_states[4])
-    assert torch.equal(seen["projector"][0], out.image_hidden_states[0])
+    own = out.image_hidden_states  # one tensor for all images in older releases, one for each in newer ones
+    assert torch.equal(seen["projector"][0], own if isinstance(own, torch.Tensor) else torch.cat(list(own)))
     image = batch.layout.image[0]
     assert torch.allclose(seen["llm.embed"][0, image], seen["projector"][0])
     assert not seen["projector"].requires_grad
@@ -153,6 +154,8 @@ def test_a_loaded_model_brings_its_map_along_and_a_name_is_no_model(llava: Mllm,
 
 @pytest.mark.parametrize(("family", "site", "times"), [("hunyuan_vl", "projector", 2), ("inkling2_loop", "llm.1", 3)])
 def test_a_site_that_fires_several_times_is_not_cut_off_at_the_first(family: str, site: str, times: int) -> None:
+    if family not in tiny.families():
+        pytest.skip(f"this release of transformers has no {family}")
     model = tiny.model(family)
     inputs = tiny.inputs(family, model)
     stages = find_stages(model).verify(model, inputs)

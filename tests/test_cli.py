@@ -145,7 +145,7 @@ def told(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> tuple[An
     ("arguments", "kind", "words"),
     [
         (("exma",), "UsageError", "No such command 'exma'. Did you mean 'exam'?"),
-        (("exam", "--budgte", "demo"), "UsageError", "No such option: --budgte"),
+        (("exam", "--budgte", "demo"), "UsageError", "No such option … --budgte"),
         (("report",), "UsageError", "Missing argument"),
         (("ask", "--repeats", "many"), "UsageError", "Invalid value for '--repeats'"),
         (("exam", "--budget", "huge"), "InputError", "Unknown budget 'huge'. Expected one of demo, full"),
@@ -157,10 +157,11 @@ def test_refusals_are_documents_too(
 ) -> None:
     document, err, code = told(*arguments, "--json", capsys=capsys)
     assert code == document["exit_code"] == 2 and document["command"] == arguments[0]
-    assert document["error"]["kind"] == kind and words in document["error"]["message"] and words in " ".join(err.split())
-    assert "Traceback" not in err
+    parts = words.split(" … ")  # releases of click put a colon or quotes between them
+    assert document["error"]["kind"] == kind and all(part in document["error"]["message"] for part in parts)
+    assert all(part in " ".join(err.split()) for part in parts) and "Traceback" not in err
     document, err, code = told(*arguments, capsys=capsys)
-    assert code == 2 and document is None and words in " ".join(err.split())
+    assert code == 2 and document is None and all(part in " ".join(err.split()) for part in parts)
 
 
 def test_what_the_system_refuses_and_mistakes_of_ours_have_a_code_of_their_own(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.integrate import trapezoid
 
 from analysis.attribution.frame import cell_map
 from probes.intervals import Interval, group_counts, interval, resamples
@@ -51,8 +52,8 @@ def areas(values: np.ndarray, clean: float, distorted: float, cells: int, points
     share = np.array([0, *_cuts(cells, points), cells]) / cells
     deletion, insertion = values[: points - 1], values[points - 1 :]
     return (
-        float(np.trapezoid(np.array([distorted, *deletion, clean]) - clean, share)),
-        float(np.trapezoid(np.array([clean, *insertion, distorted]) - clean, share)),
+        float(trapezoid(np.array([distorted, *deletion, clean]) - clean, share)),
+        float(trapezoid(np.array([clean, *insertion, distorted]) - clean, share)),
     )
 
 

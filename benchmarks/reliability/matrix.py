@@ -65,6 +65,7 @@ def environment(which: str) -> Path:
         [str(python), "-m", "pip", "install", "-q", "--no-cache-dir", "--no-compile", "--upgrade", "pip"], check=True
     )
     subprocess.run([str(python), "-m", "pip", "install", "-q", "--no-cache-dir", "--no-compile", *wanted, *TOOLS], check=True)
+    subprocess.run([str(python), "-m", "pip", "install", "-q", "--no-deps", "-e", str(ROOT)], check=True)  # for its metadata
     stamp.write_text("\n".join(wanted))
     return python
 
