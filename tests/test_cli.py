@@ -260,7 +260,7 @@ def test_ctrl_c_in_a_real_process_keeps_what_is_done_and_says_how_to_go_on(tmp_p
     assert len(later) == 24 and kept.items() <= later.items()
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_ctrl_c_keeps_the_activations_that_are_done(tmp_path: Path) -> None:
     """With torch and its threads: nothing but the one line, and the store goes on."""
     arguments = ("extract", "--references", "12", "--sites", "projector", "--batch-size", "1", "--out", str(tmp_path / "a"))

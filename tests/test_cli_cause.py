@@ -39,7 +39,9 @@ COMMANDS: dict[str, tuple[list[str], dict[str, int], set[str]]] = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "command", [pytest.param(name, marks=pytest.mark.heavy) if name in ("attribute", "knockout") else name for name in COMMANDS]
+)
 def test_a_command_writes_tables_json_and_figures(
     command: str, llava_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,6 +92,7 @@ def test_losses_are_the_models_own(made: tuple[str, Any, Any, Any], corpus: data
             assert losses[row] == pytest.approx(expected.item(), abs=1e-4)
 
 
+@pytest.mark.heavy
 def test_an_organism_is_taught_saved_and_examined_like_any_other(
     made: tuple[str, Any, Any, Any], corpus: data.Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -130,6 +131,7 @@ def test_an_organism_is_taught_saved_and_examined_like_any_other(
     assert shapes.build(SHAPES[name], tmp_path, shapes.QUICK) == folder, "a finished one is left as it is"
 
 
+@pytest.mark.heavy
 def test_the_queries_learn_to_tell_images_apart(corpus: data.Corpus, tmp_path: Path) -> None:
     """Four images, one of each answer; whoever sees no image is at chance, log(4) on the word and 0 on the end token."""
     model, _, sentences = shapes.untaught(SHAPES["resampler"])

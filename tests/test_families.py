@@ -124,7 +124,7 @@ def check_positions(mllm: Any, images: list[np.ndarray], prompts: list[str], lef
             assert int(layout.last_prompt[i]) == int(after) - 1
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize("family", ["llava", "got_ocr2", "aria", "qwen2_5_vl"])
 def test_half_precision_runs(family: str, tmp_path: Path) -> None:
     checkpoints.save(family, tmp_path)

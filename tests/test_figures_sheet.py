@@ -18,7 +18,7 @@ from stimuli.sets import exam_set
 from stimuli.types import Stimulus
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_all_125_are_on_the_sheet_each_with_its_level_parameter_and_psnr(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,6 +122,7 @@ def test_wall_time_ends_a_run(llava: Mllm, train: StimulusSet) -> None:
     assert len(tuned.history) == 1 and tuned.history[0]["seconds"] > 1e-6
 
 
+@pytest.mark.heavy
 def test_a_model_in_half_precision_is_trained_in_float32_and_stays_what_it_was(llava: Mllm, train: StimulusSet) -> None:
     import copy
 
@@ -137,6 +138,7 @@ def test_a_model_in_half_precision_is_trained_in_float32_and_stays_what_it_was(l
         tune(half, train, "projector", precision="float32", **OPTIONS)
 
 
+@pytest.mark.heavy
 def test_recomputed_blocks_change_nothing(llava: Mllm, train: StimulusSet) -> None:
     plain, again = (tune(llava, train, "vision.4-5", recompute=wanted, **OPTIONS) for wanted in (False, True))
     assert [row["loss"] for row in plain.history] == pytest.approx([row["loss"] for row in again.history], rel=1e-4)

@@ -159,7 +159,7 @@ def test_the_benchmark_has_enough_organisms_and_counts_them_as_it_says() -> None
     assert own.share(0, 20) == "0 of 20 (0 % [0, 17])"  # 1 - 0.025 ** (1 / 20)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_the_healthy_base_says_what_it_sees_and_a_plant_takes_that_alone(tmp_path: Path) -> None:
     from analysis.captions import captions_kept
     from analysis.perception import ask

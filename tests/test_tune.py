@@ -64,7 +64,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(llava: Mllm, 
     assert any(not torch.equal(first[name], other[name]) for name in first)
 
 
-@pytest.mark.slow
+@pytest.mark.heavy
 def test_tuning_learns_what_it_is_taught(llava: Mllm, train: StimulusSet) -> None:
     tuned = tune(llava, train, "llm", steps=30, batch_size=16, replay=0.0, lr=3e-3, progress=False)
     assert tuned.history[-1]["answer"] < 0.6 * tuned.history[0]["answer"]
