@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.reliability import damage
-from benchmarks.reliability.kills import REFUSED, Task, tasks
+from benchmarks.reliability.kills import tasks
 from benchmarks.reliability.page import arguments, table, written
+from benchmarks.reliability.strikes import REFUSED, Task
 from hooks import writer
 from hooks.compact import compact
 from hooks.repair import repair
