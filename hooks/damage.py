@@ -108,7 +108,7 @@ def _beside(part: Path, folder: Path) -> Iterator[Damage]:
         named = {name for line in lines for name in line.files}
         for file in sorted(part.glob("*.safetensors")):
             if file.name not in named:
-                yield Damage(at / file.name, "is named by no line of the manifest", ids[manifest.MANIFEST])
+                yield Damage(at / file.name, f"is named by no line of {manifest.MANIFEST}", ids[manifest.MANIFEST])
 
 
 def _shards(line: Line, folder: Path) -> Iterator[Damage]:

@@ -255,9 +255,9 @@ def trial(
 
 
 def _named_in(found: Sequence[str], path: Path) -> bool:
-    """Whether a sentence is about this file, or about its part as a whole."""
-    part = f"{path.parent} " if path.parent.name else f"{path} "
-    return any(one.startswith((f"{path} ", part)) for one in found)
+    """Whether a sentence is about this file, about its part as a whole, or about a neighbour, with this file's name in it."""
+    part = str(path.parent) if path.parent.name else str(path)
+    return any(one.startswith((f"{path} ", f"{part} ")) or (one.startswith(f"{part}/") and path.name in one) for one in found)
 
 
 @contextmanager
