@@ -81,7 +81,7 @@ def test_a_lost_line_of_a_finished_part_is_refused(store: Path) -> None:
         InputError, match="manifest.jsonl is not what it was when the run ended: it is damaged, and stimuli may be missing"
     ):
         Store(store).read("a")
-    (found,) = [one for one in map(str, damages(store)) if manifest.MANIFEST in one]
+    (found,) = [str(one) for one in damages(store) if one.path.name == manifest.MANIFEST]
     assert "4 stimuli: 's16' … 's19'" in found
     assert repair(store).gone == ("s16", "s17", "s18", "s19") and damage.extracted(store, damage.IDS) == 4
     assert damage.read(store) == "whole" and damages(store) == []
