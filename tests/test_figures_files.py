@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
+from PIL import Image
 
 from analysis.figures.files import FORMATS, Made, bound, canvas, written
 
@@ -80,3 +82,15 @@ def test_several_processes_write_the_same_files_in_the_plans_order(tmp_path: Pat
 def test_a_figure_drawn_alone_is_laid_out_as_with_other_formats(tmp_path: Path) -> None:
     alone, among = (written(bound({"line": plotted}, [1.0, 2.0]), tmp_path / str(len(f)), f) for f in (("svg",), FORMATS))
     assert alone["line"]["svg"].read_bytes() == among["line"]["svg"].read_bytes()
+
+
+def test_a_long_label_is_whole(tmp_path: Path) -> None:
+    def labelled(_: Any) -> Made:
+        made, ax = canvas(4.0, 3.0)
+        ax.barh(range(12), range(12))
+        ax.set_yticks(range(12), ["white noise color component (10)"] * 12)
+        return made, []
+
+    (files,) = written(bound({"bars": labelled}, None), tmp_path, ("png",)).values()
+    with Image.open(files["png"]) as image:
+        assert np.asarray(image.convert("L"))[:, :3].min() > 200, "a letter reaches the edge"

@@ -93,10 +93,14 @@ def _drawn(plan: Plan, folder: Path, formats: Sequence[str], column: str | None)
 
 
 def _laid_out(made: Any) -> None:
-    """Places what is on a figure once for all formats, which then look alike."""
-    engine = made.get_layout_engine()
+    """Places what is on a figure once for all formats, at the resolution of the file: at a lower one, letters are rounded to other widths."""
+    from matplotlib import rcParams
+
+    engine, screen = made.get_layout_engine(), made.dpi
     if engine is not None:
+        made.dpi = rcParams["savefig.dpi"]
         engine.execute(made)
+        made.dpi = screen
         made.set_layout_engine("none")
 
 
