@@ -10,9 +10,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from PIL import Image
 
+from hooks.trial import trial
+from stimuli.errors import InputError
+
 _CALLS: WeakKeyDictionary[Any, dict[bool, tuple[bool, bool]]] = WeakKeyDictionary()
 """Per processor, and whether there are several images per question: pictures rather than arrays, a list per stimulus."""
 _INSERTS: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+_TRIED: dict[tuple[str, str], str] = {}
+"""Kinds of processor and chat templates that were run under limits once, and what was wrong with them, if anything."""
 
 
 def render(processor: Any, question: str, images: int = 1, prefix: str = "", system: str = "") -> str:
@@ -27,6 +32,9 @@ def render(processor: Any, question: str, images: int = 1, prefix: str = "", sys
         images: how many stand in front of it.
         prefix: how the answer begins.
         system: the system's message; in front of the question where the chat template has no place for one.
+
+    Raises:
+        InputError: the chat template fails, or takes more time or memory than a prompt can.
     """
     text = _asked(processor, question, images, system)
     return text + (prefix if not prefix or text[-1:].isspace() else f" {prefix}")
@@ -44,13 +52,12 @@ def _asked(processor: Any, question: str, images: int, system: str) -> str:
 def _chat(processor: Any, question: str, images: int, system: str) -> str:
     def written(text: str, before: list[dict[str, Any]]) -> str:
         content: list[dict[str, str]] = [*[{"type": "image"}] * images, {"type": "text", "text": text}]
-        messages = [*before, {"role": "user", "content": content}]
-        return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+        return _written(processor, [*before, {"role": "user", "content": content}])
 
     def spoken_by(role: str, content: Any) -> str:
         try:
             return written(question, [{"role": role, "content": content}])
-        except Exception:  # whatever a template raises that does not know the role, or wants its content otherwise
+        except InputError:  # the template does not know the role, or wants its content otherwise
             return ""
 
     if not system:
@@ -61,6 +68,34 @@ def _chat(processor: Any, question: str, images: int, system: str) -> str:
         if system in text and "{'type'" not in text and text != spoken_by("assistant", content):  # a role of its own
             return text
     return written(f"{system} {question}", [])
+
+
+def _written(processor: Any, messages: list[dict[str, Any]]) -> str:
+    """What the chat template makes of messages. It is a program that came with the checkpoint: its first run is a trial.
+
+    Raises:
+        InputError: it fails, or takes more than a prompt can.
+    """
+
+    def work() -> str:
+        return str(processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+
+    def refused(why: str) -> InputError:
+        return InputError(
+            f"The chat template of {type(processor).__name__} {why}, for one question. Expected a template that writes the prompt of a "
+            "chat. Look into the checkpoint's chat_template.jinja (or the chat_template of its processor_config.json or "
+            "tokenizer_config.json), and take the one that the model's makers published."
+        )
+
+    key = (type(processor).__name__, str(processor.chat_template))
+    if key not in _TRIED:
+        _TRIED[key] = trial(work)
+    if _TRIED[key]:
+        raise refused(_TRIED[key])
+    try:
+        return work()
+    except Exception as error:  # of whatever kind a template raises it
+        raise refused(f"failed ({type(error).__name__}: {error})") from error
 
 
 def _inserts(processor: Any) -> bool:

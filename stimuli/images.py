@@ -21,8 +21,6 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "JPEG2000")
 """What is opened, whatever a file is called. Pillow knows more, some of which run other programs (PostScript runs Ghostscript)."""
 PIXELS = 89_478_485
 """Most pixels of an image: from there on Pillow warns of a decompression bomb. Reading so many takes up to 1.5 GB."""
-ROWS = 512
-"""So many are laid over white at a time."""
 
 ROTATED = "rotated by EXIF"
 DEEP = "16 bits: high byte kept"
@@ -102,8 +100,8 @@ def _rgb(image: Picture) -> np.ndarray:
     if image.mode == "F" or image.mode.startswith("I"):
         return _deep_grey(image)
     if image.has_transparency_data:
-        return _over_white(np.asarray(image.convert("RGBA")))
-    return np.asarray(image.convert("RGB"))
+        image = _over_white(image if image.mode == "RGBA" else image.convert("RGBA"))
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def _deep_grey(image: Picture) -> np.ndarray:
@@ -131,22 +129,14 @@ def _upright(image: np.ndarray, orientation: int) -> np.ndarray:
     return np.ascontiguousarray(image[::down, ::across])
 
 
-def _over_white(rgba: np.ndarray) -> np.ndarray:
-    """Composite over white, rounded: c·a + 255·(1 − a), alpha a from 0 to 1; exact where a is 0 or 1.
+def _over_white(rgba: Picture) -> Picture:
+    """Composite over white, rounded: c·a + 255·(1 − a), alpha a from 0 to 1; exact where a is 0 or 1. An opaque image keeps its colours."""
+    from PIL import Image
 
-    Args:
-        rgba: uint8, shape (H, W, 4).
-
-    Returns:
-        uint8, shape (H, W, 3).
-    """
-    made = rgba[..., :3].copy()
-    if rgba[..., 3].min() == 255:
-        return made
-    for start in range(0, len(made), ROWS):
-        rows = made[start : start + ROWS]
-        alpha = rgba[start : start + ROWS, :, 3:].astype(np.uint16)  # no sum is above 255 · 255 + 127
-        rows[:] = (rows * alpha + 255 * (255 - alpha) + 127) // 255
+    if rgba.getchannel("A").getextrema()[0] == 255:
+        return rgba.convert("RGB")
+    made = Image.new("RGB", rgba.size, (255, 255, 255))
+    made.paste(rgba, mask=rgba)
     return made
 
 

@@ -67,15 +67,12 @@ def test_text_in_an_image_that_unpacks_to_megabytes_is_refused(tmp_path: Path) -
         read_image(tmp_path / "a.png")
 
 
-def test_laying_over_white_by_blocks_changes_no_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
-    rgba = np.random.default_rng(0).integers(0, 256, (11, 5, 4), dtype=np.uint8)
-    whole = images._over_white(rgba)
-    monkeypatch.setattr(images, "ROWS", 3)
-    assert np.array_equal(images._over_white(rgba), whole)
-    share = rgba[..., 3:] / 255
-    assert np.array_equal(whole, np.floor(rgba[..., :3] * share + 255 * (1 - share) + 0.5 - 1e-9 + 1e-9).astype(np.uint8)) or (
-        np.abs(whole - (rgba[..., :3] * share + 255 * (1 - share))).max() <= 0.51
-    )
+def test_over_white_every_colour_of_every_alpha_is_the_nearest_whole_number(tmp_path: Path) -> None:
+    colour, alpha = np.meshgrid(np.arange(256), np.arange(256))
+    pixels = np.stack([colour, 255 - colour, alpha, alpha], -1).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    exact = (pixels[..., :3] * alpha[..., None] + 255 * (255 - alpha[..., None])) / 255  # never half way: 255 is odd
+    assert np.array_equal(read_image(tmp_path / "a.png"), np.floor(exact + 0.5))
 
 
 def test_what_was_good_is_read_or_refused_whatever_is_wrong_with_it(tmp_path: Path) -> None:

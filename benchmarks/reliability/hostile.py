@@ -40,8 +40,6 @@ COUNTS: Mapping[Any, tuple[int, int]] = {
 """Per module, how many good inputs are made bad: in all, and with ``--quick``."""
 CHUNK = 50
 """Cases per child."""
-KEPT = ("template: endless",)
-"""Cases whose finding stands, as the page says."""
 
 
 def cases(quick: bool, seed: int = 0) -> list[Case]:
@@ -128,12 +126,12 @@ def section(found: Sequence[Ended], before: Sequence[Mapping[str, Any]]) -> list
             "",
         ]
     lines += [f"* Stands: {one.kind}, {one.name}: {one.how} ({one.where})." for one in now] or ["No finding stands."]
-    if any(one.name in KEPT for one in now):
-        lines += [
-            "",
-            "A chat template is a program: it runs in Jinja's sandbox, without access to Python, but may loop for as long as it likes. Ctrl-C "
-            "ends it. Templates of a checkpoint are read by people before it is trusted.",
-        ]
+    lines += [
+        "",
+        "A chat template is a program, run in Jinja's sandbox. The first prompt that it writes is written in a child with 5 s of processor "
+        "time and 1 GB; one that takes more is refused. A template that is well-behaved for the first question and not for a later one is "
+        "not caught by that: Ctrl-C ends it, and nothing that was computed is lost.",
+    ]
     return lines
 
 
@@ -155,7 +153,7 @@ def main() -> int:
     file = options.rows / "hostile-before.json"
     before = [] if options.quick or options.only or not file.is_file() else _before(file)
     written("hostile", [asdict(one) for one in found], section(found, before), options)
-    return int(any(one.how in FINDINGS and one.name not in KEPT for one in found))
+    return int(any(one.how in FINDINGS for one in found))
 
 
 def _before(file: Path) -> list[dict[str, Any]]:
