@@ -115,6 +115,11 @@ def special(tokenizer: Any, text: Sequence[str]) -> dict[str, bool]:
     return {"add_special_tokens": False} if start and all(t.startswith(start) for t in text) else {}
 
 
+def _own(image: np.ndarray) -> np.ndarray:
+    """An image that may be written to: torch warns of others where a processor makes tensors of arrays (torchvision's does)."""
+    return image if image.flags.writeable else image.copy()
+
+
 def encode(processor: Any, images: Sequence[np.ndarray | tuple[np.ndarray, ...]], text: Sequence[str]) -> dict[str, Any]:
     """What a processor makes of one image (or several) and one text per stimulus, padded to one length.
 
@@ -131,7 +136,7 @@ def encode(processor: Any, images: Sequence[np.ndarray | tuple[np.ndarray, ...]]
     ways = product((False, True), (True, False) if several else (False, True))
     for pictures, nested in [known[several]] if several in known else ways:
         rows = [list(image) if isinstance(image, tuple) else [image] for image in images]
-        each = [[Image.fromarray(image) if pictures else image for image in row] for row in rows]
+        each = [[Image.fromarray(image) if pictures else _own(image) for image in row] for row in rows]
         shown: list[Any] = each if nested else [image for row in each for image in row]
         try:
             found = dict(processor(images=shown, text=list(text), padding=True, return_tensors="pt", **options))

@@ -54,6 +54,19 @@ def test_a_processor_is_called_the_way_it_wants_and_it_is_remembered() -> None:
     assert options == {"padding": True, "return_tensors": "pt"}
 
 
+def test_a_processor_may_write_to_what_it_gets_and_nobody_else_sees_it() -> None:
+    class Writing(Picky):
+        def __call__(self, images: Any, text: list[str], **options: Any) -> Any:
+            for image in images:
+                image[:] = 9  # torchvision's processors make tensors of the array's own memory
+            return {"input_ids": torch.ones(len(text), 3, dtype=torch.long)}
+
+    kept = IMAGE.copy()
+    kept.flags.writeable = False
+    encode(Writing(), [kept, kept], ["a", "b"])
+    assert not kept.any()
+
+
 def test_a_text_that_begins_with_the_start_token_gets_no_second_one() -> None:
     picky = Picky()
     encode(picky, [IMAGE], ["<s>What?"])
