@@ -26,7 +26,8 @@ from analysis.figures.style import COLOURS, style
 from analysis.figures.survival import draw_survival
 
 FOLDER = Path(__file__).parent / "baselines" / "figures"
-DPI, BLOCK, TOLERANCE = 80, 4, 2.0
+DPI, BLOCK, TOLERANCE = 80, 4, 2.7
+"""The same figure is up to 2.57 apart as matplotlib 3.8, 3.10 and 3.11 draw it; one with a colour exchanged 2.86, with a number moved 4.67."""
 WAYS: list[dict[str, Any]] = [
     {"text.hinting": "no_hinting", "text.antialiased": False}, {"text.hinting": "no_hinting"}, {"text.hinting_factor": 1},
 ]  # fmt: skip

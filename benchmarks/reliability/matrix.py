@@ -84,7 +84,7 @@ def tested(which: str, python: Path, files: Sequence[str]) -> dict[str, Any]:
         "-p",
         "no:cacheprovider",
         "--junitxml",
-        str(report),
+        str(report.relative_to(ROOT)),
         *quiet,
         *files,
     ]

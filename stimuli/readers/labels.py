@@ -166,11 +166,8 @@ def _cells(path: Path, sheet: str | None) -> Iterator[list[str]]:
         _refuse_bomb(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # parts of a workbook that openpyxl does not keep, such as styles
-            book = load_workbook(path, read_only=True, data_only=True)
-            try:
-                yield from _rows(book, sheet, path)
-            finally:
-                book.close()
+            with open(path, "rb") as file:  # openpyxl leaves its own open where a workbook is broken
+                yield from _rows(load_workbook(file, read_only=True, data_only=True), sheet, path)
     except InputError:
         raise
     except Exception as error:  # archives, XML and cells fail in many ways
