@@ -76,6 +76,8 @@ class Way:
     """Share of what a perfect reading has above chance that the best reading behind the encoder misses."""
     unread: tuple[str, ...]
     """Components that cannot be told from the step before the next reading, for want of a site."""
+    references: int
+    """How many the draws are of: so few can only be so sure (``least_p``)."""
 
 
 def way(survival: SweepResult, read_layer: str, answers: Answers, inputs: Mapping[str, Prediction] | None = None) -> Way:
@@ -90,7 +92,8 @@ def way(survival: SweepResult, read_layer: str, answers: Answers, inputs: Mappin
     said = {row["id"]: bool(row["correct"]) for row in answers.table}
     keep = np.array([id in said for id in survival.ids])
     labels, groups = survival.labels[keep], survival.groups[keep]
-    weights = np.vstack([np.ones((1, n := group_counts(groups)[1])), resamples(n, survival.n_boot, survival.seed)])
+    n = group_counts(groups)[1]
+    weights = np.vstack([np.ones((1, n)), resamples(n, survival.n_boot, survival.seed)])
     found = {site: survival.hits(site)[keep] for site in survival.predictions}
     found |= {name + READER: np.asarray(p.predicted == survival.labels)[keep] for name, p in (inputs or {}).items()}
     found[ANSWER] = np.array([said[id] for id in survival.ids if id in said])
@@ -101,16 +104,17 @@ def way(survival: SweepResult, read_layer: str, answers: Answers, inputs: Mappin
     chance = 1 / len(np.unique(survival.labels))
     best = [_best([name for _, names in points[i:] for name in names], draws) for i in range(len(points))]
     pairs = [(points[i][0], best[i], best[i + 1]) for i in range(len(points) - 1)]
-    steps = [*_processor(survival, best[0], draws, chance), *(_step(*pair, draws, chance) for pair in pairs)]
+    steps = [*_processor(survival, best[0], draws, chance, n), *(_step(*pair, draws, chance, n) for pair in pairs)]
     adjusted = holm([step.change.p for step in steps])
     behind = draws[best[min(1, len(best) - 1)]]
     missed = (1 - behind) / (1 - chance)
     return Way(
         tuple(_with_p(step, p) for step, p in zip(steps, adjusted, strict=True)),
-        _step("", best[0], ANSWER, draws, chance),
+        _step("", best[0], ANSWER, draws, chance, n),
         {name: float(values[0]) for name, values in draws.items()},
         interval(float(missed[0]), missed[1:]),
         unread,
+        n,
     )
 
 
@@ -135,7 +139,7 @@ def _points(survival: SweepResult, read_layer: str, names: list[str]) -> tuple[l
     return [*(point for point in points if point[1]), (ANSWER, [ANSWER])], unread
 
 
-def _processor(survival: SweepResult, behind: str, draws: Mapping[str, np.ndarray], chance: float) -> list[Step]:
+def _processor(survival: SweepResult, behind: str, draws: Mapping[str, np.ndarray], chance: float, n: int) -> list[Step]:
     """The processor's step by the stronger of the readers that saw the same statistics before and after it."""
     pairs = [(f"pixels{r}", f"processed{r}") for r in ("", READER)]
     pairs = [pair for pair in pairs if set(pair) <= set(draws) and (pair[0].endswith(READER) or _alike(survival))]
@@ -143,9 +147,9 @@ def _processor(survival: SweepResult, behind: str, draws: Mapping[str, np.ndarra
         return []
     start, end = max(pairs, key=lambda pair: draws[pair[0]][0])
     left = draws[behind] - draws[start]
-    further = difference(float(left[0]), left[1:])
+    further = difference(float(left[0]), left[1:], n)
     refuted = further.value >= 0 or further.high >= 0
-    return [replace(_step("processor", start, end, draws, chance), refuted=refuted)]
+    return [replace(_step("processor", start, end, draws, chance, n), refuted=refuted)]
 
 
 def _best(names: list[str], draws: Mapping[str, np.ndarray]) -> str:
@@ -157,11 +161,11 @@ def _alike(survival: SweepResult) -> bool:
     return survival.row("pixels").get("dim") == survival.row("processed").get("dim")
 
 
-def _step(component: str, start: str, end: str, draws: Mapping[str, np.ndarray], chance: float) -> Step:
+def _step(component: str, start: str, end: str, draws: Mapping[str, np.ndarray], chance: float, n: int) -> Step:
     change = draws[end] - draws[start]
     there = draws[start] - chance
     share = np.divide(-change, there, out=np.full_like(change, np.nan), where=there > 1e-9)
-    found = difference(float(change[0]), change[1:])
+    found = difference(float(change[0]), change[1:], n)
     return Step(component, start, end, found if start != end else _nothing(), interval(float(share[0]), share[1:]), change[1:])
 
 

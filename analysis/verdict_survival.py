@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.verdict_steps import Step, Way
-from probes.intervals import difference, holm
+from probes.intervals import difference, holm, least_p
 from probes.sweep import SweepResult
 
 MARGIN = 0.1
@@ -51,10 +51,8 @@ def find(survival: SweepResult, found: Way, answers_above_chance: bool, alpha: f
     """
     if not learnt(survival):
         return Finding(CANNOT_TELL, "no probe is above its shuffled control", (), ())
-    least = 2 * len(found.steps) / (survival.n_boot + 1)
-    if least > alpha:
-        reason = f"{survival.n_boot} resamples are too few for {len(found.steps)} comparisons at level {alpha:g} (the least p is {least:.2g})"
-        return Finding(CANNOT_TELL, reason, (), ())
+    if few := _too_few(survival.n_boot, found, alpha):
+        return Finding(CANNOT_TELL, few, (), ())
     lost = [step for step in found.steps if counts(step, alpha)]
     names = tuple(step.component for step in sorted(lost, key=lambda step: step.change.value))
     if not lost:
@@ -73,13 +71,24 @@ def find(survival: SweepResult, found: Way, answers_above_chance: bool, alpha: f
     return Finding(first.component, "", (first.component,), names)
 
 
+def _too_few(n_boot: int, found: Way, alpha: float) -> str:
+    """Why no step can be significant whatever it loses; empty where one can."""
+    for what, p in ((f"{n_boot} resamples", 2 / (n_boot + 1)), (f"{found.references} references", least_p(found.references))):
+        least = p * len(found.steps)
+        if least > alpha:
+            return f"{what} are too few for {len(found.steps)} comparisons at level {alpha:g} (the least p is {least:.2g})"
+    return ""
+
+
 def _rivals(first: Step, lost: list[Step], found: Way, alpha: float) -> list[str]:
     """What else the loss may be due to: steps before that are not cleared, and steps behind that lose more."""
     before = [step.component for step in found.steps[: found.steps.index(first)] if not step.intact(SLACK)]
     before += [component for component in found.unread if ORDER.index(component) < ORDER.index(first.component)]
     if first.component in ("projector", "llm") and found.ceiling.value > CEILING and "vision" not in before:
         before.append("vision")
-    duels = [difference(first.change.value - step.change.value, first.draws - step.draws) for step in lost[1:]]
+    duels = [
+        difference(first.change.value - step.change.value, first.draws - step.draws, found.references) for step in lost[1:]
+    ]
     worse = [
         duel.value > 0 and p <= alpha for duel, p in zip(duels, holm([duel.p for duel in duels]) if duels else [], strict=True)
     ]

@@ -12,7 +12,7 @@ import pytest
 from analysis.perception import Answers, score_answers
 from analysis.verdict import Arm, Verdict, decide
 from analysis.verdict_steps import way
-from probes.intervals import difference, holm
+from probes.intervals import difference, holm, least_p
 from probes.linear import Prediction
 from probes.sweep import SweepResult
 from stimuli.types import Stimulus
@@ -229,6 +229,15 @@ def test_p_is_adjusted_over_the_steps() -> None:
 def test_few_resamples_name_nobody() -> None:
     found = decide(survival(0.95, 0.5, 0.4, 0.4, n_boot=50), READ, said(0.25))
     assert found.component == "cannot tell" and "50 resamples are too few for 3 comparisons" in found.sentence
+
+
+def test_few_references_name_nobody() -> None:
+    few = replace(PAPER, groups=np.array([f"r{i % 6}" for i in range(N)]))
+    found = decide(few, READ, said(0.25))
+    assert found.component == "cannot tell" and "6 references are too few for 3 comparisons" in found.sentence
+    assert [step.change.p for step in way(few, READ, said(0.25)).steps][0] == 3 * least_p(6)
+    enough = replace(PAPER, groups=np.array([f"r{i % 12}" for i in range(N)]))
+    assert decide(enough, READ, said(0.25)).component != "cannot tell"
 
 
 def test_a_site_that_cannot_tell_the_references_apart_is_no_witness() -> None:
