@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 from hooks.checksum import weights_checksum
 from hooks.load import Mllm
 from stimuli.errors import InputError
-from stimuli.tables import Table, write_json
+from stimuli.tables import Table, read_json, write_json
 
 FILE, RECORD = "tuned_lens.safetensors", "tuned_lens.json"
 
@@ -100,6 +99,7 @@ class TunedLens:
         Raises:
             InputError: the folder holds no tuned lens, or half of one.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import load_file
 
         folder = Path(folder)
@@ -107,9 +107,13 @@ class TunedLens:
             raise InputError(
                 f"The folder {folder} holds no tuned lens ({FILE} and {RECORD}). Expected what TunedLens.save wrote."
             )
-        record, parts = json.loads((folder / RECORD).read_text(encoding="utf-8")), load_file(folder / FILE)
+        record = read_json(folder / RECORD, "what TunedLens.save wrote")
         try:
+            parts = load_file(folder / FILE)
             found = {s: Translator(parts[f"{s}/left"], parts.get(f"{s}/right"), parts[f"{s}/bias"]) for s in record["sites"]}
-        except KeyError as error:
-            raise InputError(f"{folder / FILE} lacks {error}. Expected the translators of {RECORD}. Train anew.") from error
-        return TunedLens(found, record["table"], record["provenance"])
+            return TunedLens(found, record["table"], record["provenance"])
+        except (KeyError, TypeError, SafetensorError) as error:
+            raise InputError(
+                f"{folder} holds a damaged tuned lens ({type(error).__name__}: {error}). Expected the translators in {FILE} that {RECORD} "
+                "names. Train anew."
+            ) from error

@@ -144,5 +144,5 @@ def _finished(folder: Path) -> Exam | None:
         return None
     try:
         return Exam(folder, json.loads((folder / RESULTS).read_text(encoding="utf-8")))
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

@@ -11,6 +11,7 @@ from typing import Any
 from analysis.report.seen import read
 from snellen.compared import compare_files
 from stimuli.errors import InputError
+from stimuli.tables import read_json
 
 PARTS = ("provenance", "stimuli", "perception", "survival", "tuning", "distance", "verdict")
 SHOWN = ("images", "taxonomy", "references", "levels", "seed")
@@ -62,14 +63,11 @@ def results_of(folder: Path) -> dict[str, Any]:
     file = folder / "results.json"
     if not file.is_file():
         raise InputError(f"{folder} holds no finished exam (no results.json). Run `snellen exam --out DIR` and give DIR.")
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{file} cannot be read ({error}). Expected what `snellen exam` wrote; run it again.") from None
-    missing = [part for part in PARTS if not isinstance(found, dict) or part not in found]
+    found = read_json(file, "what `snellen exam` wrote")
+    missing = [part for part in PARTS if part not in found]
     if missing:
         raise InputError(f"{file} lacks {', '.join(missing)}. Expected the results of an exam; run `snellen exam` again.")
-    return dict(found)
+    return found
 
 
 def _names(folders: Sequence[Path], found: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:

@@ -73,7 +73,7 @@ def test_what_cannot_be_compared_is_refused(two: list[Path], tmp_path: Path) -> 
     with pytest.raises(InputError, match="results.json lacks provenance, stimuli"):
         side_by_side(two)
     (two[1] / "results.json").write_text("{")
-    with pytest.raises(InputError, match="results.json cannot be read"):
+    with pytest.raises(InputError, match="results.json cannot be used"):
         side_by_side(two)
 
 

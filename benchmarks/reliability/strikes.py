@@ -58,6 +58,7 @@ def child(work: Callable[[], Any], strike: Callable[[int], None] = lambda pid: N
         except (InputError, KeyboardInterrupt, OSError) as error:
             if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EROFS):
                 traceback.print_exc()
+            print(f"{type(error).__name__}: {error}", file=sys.stderr)  # of the last run, that is what was wrong
             code = REFUSED
         except BaseException:
             traceback.print_exc()
