@@ -48,11 +48,13 @@ def trial(work: Callable[[], str]) -> str:
     if child == 0:
         _limited(work)
     os.close(writing)
+    ended: list[int] = []
     try:
         ended, _, _ = select.select([reading], [], [], WAIT)  # readable once the child is gone, and its end of the pipe with it
     finally:
         os.close(reading)
-        os.kill(child, signal.SIGKILL)
+        if not ended:
+            os.kill(child, signal.SIGKILL)
         _, how = os.waitpid(child, 0)
     if not ended:
         return ""
