@@ -45,6 +45,7 @@ def append(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
     Raises:
         OSError: the disk is full, or the folder is gone.
+        BaseException: whatever else interrupted it.
     """
     data = "".join(line(row) + "\n" for row in rows).encode()
     with open(path, "ab", buffering=0) as handle:
@@ -54,7 +55,7 @@ def append(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             while left:
                 left = left[handle.write(left) :]
             os.fsync(handle.fileno())
-        except OSError:
+        except BaseException:  # also Ctrl-C: whoever tidies up behind it may add rows
             _cut(handle, size)
             raise
 
