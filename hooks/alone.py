@@ -6,8 +6,9 @@ import errno
 import functools
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -22,6 +23,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 LOCK = ".lock"
+PATIENCE = 2.0
+"""Seconds that a lock is waited for whose owner is gone."""
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -53,7 +56,7 @@ def alone(folder: Path, what: str) -> Iterator[None]:
         yield
         return
     with handle:
-        if not _locked(handle):
+        if not _gets(handle):
             who = records.load(folder / LOCK) or {}
             told = f"process {who['pid']} on {who['host']}" if who else "another process"
             raise InputError(
@@ -65,6 +68,7 @@ def alone(folder: Path, what: str) -> Iterator[None]:
             yield
         finally:
             handle.truncate(0)
+            _let_go(handle)
 
 
 def one_at_a_time(what: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -82,6 +86,28 @@ def one_at_a_time(what: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return wrapped
 
     return wrap
+
+
+def _gets(handle: Any) -> bool:
+    """Whether the lock can be had: at once, or, where whoever took it is gone, as soon as a child of theirs has let go of it.
+
+    A process that is being started holds what its parent has open until it runs a program of its own.
+    """
+    end = time.monotonic() + PATIENCE
+    while not _locked(handle):
+        who = records.load(Path(handle.name))
+        at_work = who is not None and (who["host"] != socket.gethostname() or psutil.pid_exists(who["pid"]))
+        if at_work or time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def _let_go(handle: Any) -> None:
+    """Also of copies of the open file, which children may have."""
+    if fcntl is not None:
+        with suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_UN)
 
 
 def _locked(handle: Any) -> bool:

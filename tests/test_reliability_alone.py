@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 import snellen as sn
@@ -51,6 +52,46 @@ def test_another_process_is_refused_by_name_until_it_is_killed(tmp_path: Path) -
             raise AssertionError
     with alone(tmp_path, "an exam"):
         pass
+
+
+@pytest.mark.parametrize("stays", [0.4, 60])
+def test_a_child_that_outlives_its_parent_keeps_the_lock_for_as_long_as_it_lives(
+    stays: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one does for a moment that is being started while its parent is killed."""
+    monkeypatch.setattr(module, "PATIENCE", 20 if stays < 1 else 0.3)
+    root = Path(__file__).parent.parent
+    forked = HOLD.replace("time.sleep(60)", f"import os\n    time.sleep({stays} if os.fork() == 0 else 60)")
+    parent = subprocess.Popen([sys.executable, "-c", forked, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=root)
+    try:
+        assert parent.stdout is not None and parent.stdout.readline() == "in\n"
+        time.sleep(0.2)
+        [child] = psutil.Process(parent.pid).children()
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        if stays < 1:
+            with alone(tmp_path, "an exam"):
+                assert records.load(tmp_path / LOCK) == {"host": os.uname().nodename, "pid": os.getpid()}
+        else:
+            with pytest.raises(InputError, match=f"process {parent.pid} on .* is at it"), alone(tmp_path, "an exam"):
+                raise AssertionError
+            child.kill()
+    finally:
+        parent.stdout.close()  # type: ignore[union-attr]
+
+
+def test_a_child_does_not_keep_a_lock_that_was_let_go(tmp_path: Path) -> None:
+    with alone(tmp_path, "an exam"):
+        child = os.fork()
+        if child == 0:
+            time.sleep(30)
+            os._exit(0)
+    try:
+        with alone(tmp_path, "an exam"):
+            pass
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 @one_at_a_time("a tuning run")
