@@ -115,19 +115,31 @@ def section(found: Sequence[Ended], before: Sequence[Mapping[str, Any]]) -> list
         "finding: another exception, a command that ends with a traceback, too long, too large, a file written elsewhere, code run.",
         "",
         *table(
-            ("input", "cases", "read", "refused", "findings before", "findings now", "slowest (s)", "most memory (MB)"),
+            (
+                "input",
+                "cases",
+                "read",
+                "refused",
+                "findings before",
+                "findings now",
+                "slowest (s by the clock)",
+                "most memory (MB)",
+            ),
             rows(found, before),
         ),
         "",
     ]
     if before:
         lines += [
-            f"Before (commit 41caf5c; {len(before):,} of the same cases): {told}; at {len(places)} places of the code. All are mended but:",
+            f"Before (commit 41caf5c; {len(before):,} of the same cases): {told}; at {len(places)} places of the code. All are mended"
+            f"{' but:' if now else '.'}",
             "",
         ]
-    lines += [f"* Stands: {one.kind}, {one.name}: {one.how} ({one.where})." for one in now] or ["No finding stands."]
+    lines += [f"* Stands: {one.kind}, {one.name}: {one.how} ({one.where})." for one in now] or (
+        [] if before else ["No finding stands."]
+    )
     lines += [
-        "",
+        *([""] if lines[-1] else []),
         "A chat template is a program, run in Jinja's sandbox. The first prompt that it writes is written in a child with 5 s of processor "
         "time and 1 GB; one that takes more is refused. A template that is well-behaved for the first question and not for a later one is "
         "not caught by that: Ctrl-C ends it, and nothing that was computed is lost.",
