@@ -135,7 +135,13 @@ def main() -> None:
     lines = [
         "## Versions",
         "",
-        "Command: `make matrix` (`python -m benchmarks.reliability.matrix`). `oldest` has every dependency at the lower bound that "
+        "Command: "
+        + (
+            "`python -m benchmarks.reliability.matrix --all`"
+            if options.all
+            else "`make matrix` (`python -m benchmarks.reliability.matrix`)"
+        )
+        + ". `oldest` has every dependency at the lower bound that "
         "pyproject.toml declares, `newest` what pip installs without one; both on one Python. The fast tests "
         + ("of everything." if options.all else f"of {len(FILES)} files, those of all that touches another library."),
         "",
