@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from analysis.translators import FILE, Translator, TunedLens
+from analysis.translators import FILE, RECORD, Translator, TunedLens
 from hooks.checksum import weights_checksum
 from hooks.load import Mllm
 from stimuli.errors import InputError
@@ -50,7 +50,13 @@ def test_half_a_lens_is_refused(tmp_path: Path) -> None:
     made().save(tmp_path)
     TunedLens({"llm.embed": drawn(0)}, [], {}).save(tmp_path / "other")
     (tmp_path / "other" / FILE).replace(tmp_path / FILE)
-    with pytest.raises(InputError, match="lacks 'llm.0/left'.*Train anew"):
+    with pytest.raises(InputError, match="damaged tuned lens .KeyError: 'llm.0/left'.*Train anew"):
+        TunedLens.load(tmp_path)
+    (tmp_path / FILE).write_bytes(b"\x09")
+    with pytest.raises(InputError, match="damaged tuned lens .*SafetensorError.*Train anew"):
+        TunedLens.load(tmp_path)
+    (tmp_path / RECORD).write_text('{"sites": [')
+    with pytest.raises(InputError, match="cannot be used .*what TunedLens.save wrote"):
         TunedLens.load(tmp_path)
 
 
