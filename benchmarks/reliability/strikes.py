@@ -25,8 +25,10 @@ from stimuli.errors import InputError
 
 LOCKING = ("tune", "exam")
 """Runs that hold their folder's lock open."""
-REFUSED = 7
-"""How a run ends that says in words what stopped it."""
+REFUSED, AGAIN = 7, 8
+"""How a run ends that says in words what stopped it, and one that torch kept from beginning."""
+POOL = "Invalid thread pool"
+"""What torch says, about once in a hundred times, in a process that was forked from one that computes; not of a run that is started."""
 
 
 @dataclass
@@ -48,6 +50,12 @@ class Task:
 
 def child(work: Callable[[], Any], strike: Callable[[int], None] = lambda pid: None) -> int:
     """Run something in a forked process and do something to it; its exit status, negative for a signal."""
+    while (code := _forked(work, strike)) == AGAIN:
+        pass
+    return code
+
+
+def _forked(work: Callable[[], Any], strike: Callable[[int], None]) -> int:
     pid = os.fork()
     if pid == 0:
         code = 1
@@ -59,7 +67,7 @@ def child(work: Callable[[], Any], strike: Callable[[int], None] = lambda pid: N
             if isinstance(error, OSError) and error.errno not in (errno.ENOSPC, errno.EROFS):
                 traceback.print_exc()
             print(f"{type(error).__name__}: {error}", file=sys.stderr)  # of the last run, that is what was wrong
-            code = REFUSED
+            code = AGAIN if POOL in str(error) else REFUSED
         except BaseException:
             traceback.print_exc()
         finally:
