@@ -137,6 +137,7 @@ def test_scores_are_told_and_written(speak: Speak, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.usefixtures("quickly")
 def test_scores_are_asked_again_and_pairs_compared(speak: Speak, tmp_path: Path) -> None:
     shown = save(StimulusSet(painted(2, ("jpeg",), (1, 2, 3)), "few"), tmp_path / "set")

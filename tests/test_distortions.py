@@ -34,6 +34,10 @@ LOOSE = {"color_shift": 1.6, "non_eccentricity_patch": 2.5, "color_block": 3.0}
 """Types whose PSNR depends on where chance puts the change, with their tolerance in dB; that of the others is 0.6."""
 
 
+LONG = ("color_quantization", "denoise")
+"""Types that take twenty seconds."""
+
+
 def psnr(image: np.ndarray, distorted: np.ndarray) -> float:
     """In dB, 100 where nothing changed, as ``severity`` has it, but without the SSIM."""
     error = np.mean((image.astype(float) - distorted) ** 2)
@@ -41,7 +45,7 @@ def psnr(image: np.ndarray, distorted: np.ndarray) -> float:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("type", KADID)
+@pytest.mark.parametrize("type", [pytest.param(t, marks=[pytest.mark.heavy] * (t in LONG)) for t in KADID])
 def test_the_psnr_of_every_level_is_that_of_an_independent_implementation(type: str) -> None:
     names = ("astronaut", "chelsea", "coffee", "china")
     photographs = {name: photograph_at(name, 384, 512) for name in names}

@@ -71,6 +71,8 @@ def test_figures_have_our_style_and_settings_stay_as_they_were(tmp_path: Path) -
     assert seen["font.size"] == 8.5 and seen["svg.hashsalt"] == "snellen" and dict(matplotlib.rcParams) == before
 
 
+@pytest.mark.slow
+@pytest.mark.heavy
 def test_several_processes_write_the_same_files_in_the_plans_order(tmp_path: Path) -> None:
     plan = bound({f"line{i}": plotted for i in range(8)} | {"none": lambda results: plotted(None)}, [1.0, 2.0])
     one, two = (written(plan, tmp_path / str(workers), workers=workers) for workers in (1, 2))

@@ -112,6 +112,7 @@ def dots(ax: Any, marker: str = "o") -> list[float]:
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_all_figures_are_drawn_and_their_rows_stand_beside_them(part: dict[str, Any], tmp_path: Path) -> None:
     found = written(interview_figures(part), tmp_path, ("png",))
     assert set(found) == set(FIGURES), "in this part there is data for every figure"

@@ -81,6 +81,7 @@ def test_the_table_is_that_of_a_store_with_the_same_rows(made: FakeStore, labels
 
 
 @pytest.mark.slow
+@pytest.mark.heavy
 def test_controls_that_need_no_images_are_those_of_a_store(made: FakeStore, labels: Path, tmp_path: Path) -> None:
     path, names = written("stacked", made, tmp_path)
     wanted = Wanted(control_task=("cell",), equal_dimension=True, by_type=True, transfer=("level",))

@@ -38,6 +38,8 @@ class Killed(Exception):
     """What stops a run in the middle."""
 
 
+@pytest.mark.slow
+@pytest.mark.heavy
 @pytest.mark.parametrize(("component", "how"), [("vision", {"constraint": "align+keep"}), ("llm", {"method": "lora"})])
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 def test_a_stopped_run_goes_on_bit_for_bit(

@@ -103,6 +103,8 @@ def test_too_few_references_are_noted_and_the_energy_is_there() -> None:
     assert alone["energy_kept"] > 0 and alone["kept_low"] is None
 
 
+@pytest.mark.slow
+@pytest.mark.heavy
 def test_measured_once_probed_as_often_as_wished() -> None:
     measured = measure_inputs({"half": Half()}, shown(8), progress=False)
     first, again, other = (processed_survival(measured, **{**OPTIONS, "seed": seed}).table for seed in (1, 1, 2))
