@@ -7,6 +7,7 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import pytest
 from PIL import Image
 
 from analysis.figures.files import FORMATS, Made, bound, canvas, written
