@@ -58,9 +58,14 @@ def trial(work: Callable[[], str]) -> str:
         _, how = os.waitpid(child, 0)
     if not ended:
         return ""
-    if os.WIFSIGNALED(how):
+    if not os.WIFSIGNALED(how):
+        return _WHY.get(os.WEXITSTATUS(how), "")
+    number = os.WTERMSIG(how)
+    if number == signal.SIGXCPU:
         return f"takes more than {SECONDS} s"
-    return _WHY.get(os.WEXITSTATUS(how), "")
+    if number in (signal.SIGINT, signal.SIGTERM):  # somebody stops this process, and its child with it
+        return ""
+    return f"ends the process that runs it ({signal.Signals(number).name})"
 
 
 def _limited(work: Callable[[], str]) -> None:

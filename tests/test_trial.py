@@ -1,6 +1,7 @@
 """What came with a checkpoint is run once in a child with limits: no endless loop, no power tower, no flood reaches this process."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -98,6 +99,11 @@ def test_work_that_waits_is_given_up_and_nothing_said(monkeypatch: pytest.Monkey
     assert (
         trial.trial(lambda: str(threading.Event().wait(60))) == ""
     )  # takes no processor time: a machine that is busy looks so too
+
+
+@pytest.mark.parametrize(("number", "why"), [(signal.SIGUSR1, "ends the process that runs it (SIGUSR1)"), (signal.SIGTERM, "")])
+def test_work_that_ends_its_process_is_told_and_one_that_was_stopped_is_not(number: signal.Signals, why: str) -> None:
+    assert trial.trial(lambda: str(os.kill(os.getpid(), number))) == why
 
 
 def test_a_system_without_fork_tries_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
